@@ -121,12 +121,17 @@ class Gulp:
 
     However the stream was cut into blocks, its gulps are the same. ``spectra``
     has shape (nsamples, nchans); ``valid``, shape (nsamples,), is False where no
-    sample came in. What is not valid is zero and means nothing.
+    usable sample came in: its spectra mean nothing. The stream stands for samples
+    [first, last) of the gulp (all of it except where it begins or ends), and
+    ``missing`` of them never came.
     """
 
     start: int
     spectra: NDArray[np.generic]
     valid: BoolArray
+    first: int
+    last: int
+    missing: int = 0
 
     @property
     def stop(self) -> int:
@@ -138,23 +143,87 @@ class Gulp:
 class CleanGulp:
     """A gulp ready for dedispersion.
 
-    ``rows`` is int8 of shape (nchans, nsamples), in the channel order of the
-    header: zero mean, a standard deviation of `clean.SIGMA` counts, and 0 where
-    there is no signal. ``good``, shape (nchans,), is False for masked channels.
-    ``missing`` counts samples that never came, ``masked`` samples that came and
-    are not used; the cells of masked channels are told by ``good`` alone.
+    Parameters
+    ----------
+    start
+        Index of its first sample, a multiple of its length.
+    octaves
+        ``octaves[m]`` is int8 of shape (nchans, nsamples >> m), in the channel order
+        of the header: the samples averaged in time by 2**m, with zero mean, a
+        standard deviation of `clean.SIGMA` counts, and 0 where there is no signal.
+    good
+        False for masked channels, shape (nchans,).
+    valid
+        False for samples that are missing or masked, shape (nsamples,).
+    first, last
+        The part of the gulp that the stream stands for is [first, last): less than
+        all of it where the stream begins or ends.
+    missing
+        How many samples of [first, last) never came; the others that are not valid
+        are masked.
     """
 
     start: int
-    rows: Int8Array
+    octaves: tuple[Int8Array, ...]
     good: BoolArray
+    valid: BoolArray
+    first: int
+    last: int
     missing: int = 0
-    masked: int = 0
 
     @property
     def stop(self) -> int:
         """Index of the first sample after the gulp."""
-        return self.start + self.rows.shape[1]
+        return self.start + len(self.valid)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class History:
+    """The recent past of a stream, as clean gulps; what is not there reads as no signal."""
+
+    gulps: tuple[CleanGulp, ...] = ()
+
+    def extend(self, gulp: CleanGulp, nsamples: int) -> "History":
+        """Give the history with one gulp more and without what ended ``nsamples`` before it."""
+        oldest = gulp.start - nsamples
+        return History((*(g for g in self.gulps if g.stop > oldest), gulp))
+
+    def take(self, start: int, stop: int, octave: int = 0) -> Int8Array:
+        """Copy samples [start, stop) of one octave, shape (nchans, stop - start)."""
+        nchans = len(self.gulps[-1].good)
+        out = np.zeros((nchans, stop - start), np.int8)
+        for gulp in self.gulps:
+            rows = gulp.octaves[octave]
+            first = gulp.start >> octave
+            a, b = max(start, first), min(stop, first + rows.shape[1])
+            if a < b:
+                out[:, a - start : b - start] = rows[:, a - first : b - first]
+        return out
+
+    def strips(
+        self, starts: NDArray[np.int64], nsamples: int
+    ) -> tuple[Int8Array, NDArray[np.int8]]:
+        """Copy ``nsamples`` of each channel from its own start: dedispersion without the sum.
+
+        Returns
+        -------
+        strips
+            int8 samples, shape (nchans, nsamples).
+        weights
+            1 where a sample carries signal and 0 where it does not, same shape.
+        """
+        strips = np.zeros((len(starts), nsamples), np.int8)
+        weights = np.zeros((len(starts), nsamples), np.int8)
+        for gulp in self.gulps:
+            rows, valid = gulp.octaves[0], gulp.valid.view(np.int8)
+            inside = (starts < gulp.stop) & (starts + nsamples > gulp.start) & gulp.good
+            for channel in np.flatnonzero(inside):
+                start = int(starts[channel])
+                a, b = max(start, gulp.start), min(start + nsamples, gulp.stop)
+                here, there = slice(a - start, b - start), slice(a - gulp.start, b - gulp.start)
+                strips[channel, here] = rows[channel, there]
+                weights[channel, here] = valid[there]
+        return strips, weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,17 +288,79 @@ class Budget:
     budget_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Detection:
-    """A classified candidate: a pulse, or interference with the reason why.
+@dataclass(frozen=True, slots=True, eq=False)
+class Searched:
+    """One gulp's worth of searched sky, and the candidates that became final with it.
 
-    ``image`` is the DM-time image that the network saw, shape (RES, RES), for
-    plots; it is not part of any message.
+    ``history`` still holds the data of every one of these candidates.
+    """
+
+    coverage: Coverage
+    candidates: tuple[Candidate, ...]
+    history: History
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageBatch:
+    """DM-time images of the candidates: float32 (n, RES, RES), in units of noise.
+
+    ``features``, float32 (n, len(images.FEATURES)), says what the shape alone
+    cannot show.
+    """
+
+    searched: Searched
+    images: Float32Array
+    features: Float32Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classified:
+    """An image batch with its probabilities, float32 (n,), and the time it took."""
+
+    batch: ImageBatch
+    probabilities: Float32Array
+    budget: Budget
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """What a person looks at to believe a detection; intensities in units of noise.
+
+    ``waterfall`` (nsub, ntime) is dedispersed at the detection's DM, ``profile``
+    (ntime,) its band sum, ``image`` (RES, RES) the DM-time image. Times are in ms
+    after the arrival; ``freqs_mhz`` are sub-band centres.
+    """
+
+    waterfall: Float32Array
+    profile: Float32Array
+    time_ms: NDArray[np.float64]
+    freqs_mhz: NDArray[np.float64]
+    image: Float32Array
+    image_time_ms: NDArray[np.float64]
+    image_dm: NDArray[np.float64]
+    dm: float
+    width_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Detection:
+    """A classified candidate: label "pulse", or "rfi" with the reason why.
+
+    ``picture`` is for plots only and None where no plot was asked for.
     """
 
     candidate: Candidate
     probability: float
     label: str
-    reason: str | None
-    image: Float32Array
+    reason: str | None = None
     injected: bool = False
+    picture: Picture | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """All there is to say about one stretch of sky: what was looked at, what was found."""
+
+    coverage: Coverage
+    budget: Budget
+    detections: tuple[Detection, ...]
