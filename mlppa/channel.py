@@ -1,0 +1,144 @@
+"""The one place where threads meet.
+
+A pipeline is a chain of iterators, and `prefetch` is one more of them: it runs the
+part of the chain above it in a thread of its own. All locks are here.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from typing import Literal
+
+from .metrics import DROPPED, QUEUE_DEPTH
+
+logger = logging.getLogger(__name__)
+
+type OnFull = Literal["wait", "drop_oldest"]
+
+#: How long a closed reader waits for its producer, in seconds. A producer that is
+#: inside a read of its source cannot be interrupted, only left behind.
+PATIENCE_S = 5.0
+
+
+def prefetch[T](
+    items: Iterable[T], depth: int, on_full: OnFull = "wait", *, name: str
+) -> Generator[T, None, None]:
+    """Run the chain above in a thread, at most ``depth`` items ahead of the reader.
+
+    The thread starts with the first ``next``. When the reader is closed (or
+    forgotten) the producer stops after the item in hand, and closes ``items`` if it
+    is a generator.
+
+    Parameters
+    ----------
+    items
+        The chain above; it is iterated in the new thread only.
+    depth
+        How many items may wait, at least 1.
+    on_full
+        ``"wait"`` holds the producer back: nothing is lost. ``"drop_oldest"`` never
+        does: the item that has waited longest is dropped and counted.
+    name
+        Name of the thread, and of the queue in the metrics.
+
+    Returns
+    -------
+    reader
+        The same items in the same order. An error above is raised here, itself,
+        after the good items before it.
+    """
+    # Not a generator itself, so that the series of the queue exist before it runs.
+    return _read(items, _Channel[T](name, depth, on_full), name)
+
+
+def _read[T](items: Iterable[T], channel: "_Channel[T]", name: str) -> Generator[T, None, None]:
+    producer = threading.Thread(target=_produce, args=(items, channel), name=name, daemon=True)
+    producer.start()
+    try:
+        yield from channel
+    finally:
+        channel.abandon()
+        producer.join(PATIENCE_S)
+        if producer.is_alive():
+            logger.warning("%s: still busy %g s after it was asked to stop", name, PATIENCE_S)
+
+
+def _produce[T](items: Iterable[T], channel: "_Channel[T]") -> None:
+    try:
+        stream = iter(items)
+        try:
+            for item in stream:
+                if not channel.put(item):
+                    break
+        finally:
+            close = getattr(stream, "close", None)
+            if close is not None:
+                close()
+    except BaseException as error:  # nothing is swallowed: the reader raises it
+        channel.end(error)
+    else:
+        channel.end()
+
+
+class _Channel[T]:
+    """A bounded queue that ends.
+
+    Items that were put before the end are still delivered. The first `end` counts:
+    the first error is the cause, and later ones are its consequences.
+    """
+
+    def __init__(self, name: str, depth: int, on_full: OnFull) -> None:
+        self._items: deque[T] = deque()
+        self._depth = depth
+        self._drops = on_full == "drop_oldest"
+        self._ended = False
+        self._error: BaseException | None = None
+        self._changed = threading.Condition()
+        self._waiting = QUEUE_DEPTH.labels(queue=name)
+        self._dropped = DROPPED.labels(queue=name)
+
+    def put(self, item: T) -> bool:
+        """Add an item; False says that nobody wants it any more."""
+        with self._changed:
+            if not self._drops:
+                self._changed.wait_for(lambda: self._ended or len(self._items) < self._depth)
+            if self._ended:
+                return False
+            if len(self._items) == self._depth:
+                self._items.popleft()
+                self._dropped.inc()
+            self._items.append(item)
+            self._announce()
+            return True
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End the stream, for a reason or without."""
+        with self._changed:
+            if not self._ended:
+                self._ended = True
+                self._error = error
+                self._announce()
+
+    def abandon(self) -> None:
+        """End the stream for want of a reader; what still waits is forgotten."""
+        with self._changed:
+            self._items.clear()
+            self._ended = True
+            self._announce()
+
+    def _announce(self) -> None:
+        self._waiting.set(len(self._items))
+        self._changed.notify_all()
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._ended or bool(self._items))
+                if not self._items:
+                    break
+                item = self._items.popleft()
+                self._announce()
+            yield item
+        if self._error is not None:
+            raise self._error

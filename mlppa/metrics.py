@@ -1,0 +1,48 @@
+"""Every metric that mlppa exports, in one place.
+
+Names follow the Prometheus conventions: base units, ``_total`` on counters (added
+by the client library). Labels have few values, and every series is created before
+the first scrape: here where the values are known, and by the one who opens a queue
+or a sink where they are not. Science goes into messages, never into labels.
+"""
+
+from prometheus_client import Counter, Gauge, Histogram, Summary
+
+#: What becomes of a sample; the four add up to the samples of the coverage.
+FATES = ("searched", "masked", "missing", "shed")
+
+#: Stages that are timed, in the order of the pipeline.
+STAGES = ("read", "clean", "search", "images", "classify", "publish")
+
+BLOCKS = Counter("mlppa_blocks", "Blocks read or received")
+SAMPLES = Counter("mlppa_samples", "Samples, by what became of them", ["fate"])
+GAPS = Counter("mlppa_gaps", "Jumps of the sample index in the input")
+
+QUEUE_DEPTH = Gauge("mlppa_queue_depth", "Items that wait in a queue", ["queue"])
+DROPPED = Counter("mlppa_dropped", "Items dropped because a queue was full", ["queue"])
+
+STAGE_SECONDS = Summary("mlppa_stage_seconds", "Time spent in a stage, per gulp", ["stage"])
+DT_SECONDS = Histogram(
+    "mlppa_dt_seconds",
+    "dT: from having a batch of images to having its probabilities",
+    buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
+)
+BUDGET_RATIO = Gauge("mlppa_budget_ratio", "Smoothed dT over the sky seconds of a batch")
+LATENCY_SECONDS = Histogram(
+    "mlppa_latency_seconds",
+    "From complete data at the input to the message sent",
+    buckets=(0.1, 0.3, 1, 3, 10, 30, 100),
+)
+
+CANDIDATES = Counter("mlppa_candidates", "Classified candidates, by verdict", ["label"])
+DETECTIONS = Counter("mlppa_detections", "Detections published", ["injected"])
+SINK_ERRORS = Counter("mlppa_sink_errors", "Messages that a sink could not take", ["sink"])
+
+for _fate in FATES:
+    SAMPLES.labels(fate=_fate)
+for _stage in STAGES:
+    STAGE_SECONDS.labels(stage=_stage)
+for _label in ("pulse", "rfi"):
+    CANDIDATES.labels(label=_label)
+for _injected in ("true", "false"):
+    DETECTIONS.labels(injected=_injected)
