@@ -1,0 +1,1 @@
+"""What the bytes of files mean: headers, packed samples, candidate lists."""
