@@ -1,0 +1,117 @@
+"""A simulated observation on disk: a SIGPROC filterbank and the truth beside it."""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigError, FormatError, SinkError
+from ..formats.bits import pack_bits
+from ..formats.sigproc import pack_header
+from .interference import Interference
+from .pulse import Pulse
+from .sky import Sky, blocks
+
+
+class Truth(NamedTuple):
+    """What was put into a simulated observation."""
+
+    pulses: list[Pulse]
+    interference: list[Interference]
+
+
+def truth_path(path: Path) -> Path:
+    """Where the truth of a filterbank file lies."""
+    return path.with_name(path.name + ".truth.jsonl")
+
+
+def write_filterbank(sky: Sky, path: Path) -> None:
+    """Write a sky as a SIGPROC filterbank, and its truth as JSON lines beside it.
+
+    Neither file appears under its name before it is whole.
+
+    Raises
+    ------
+    ConfigError
+        Where a spectrum does not fill whole bytes.
+    SinkError
+        Where the files cannot be written.
+    """
+    if sky.header.nchans * sky.header.nbits % 8:
+        cause = f"{sky.header.nchans} channels of {sky.header.nbits} bit end inside a byte"
+        raise ConfigError(path, cause, "take a multiple of eight channels")
+    pieces = (_packed(block.spectra, sky.header.nbits) for block in blocks(sky))
+    lines = (json.dumps(line) + "\n" for line in _truth_lines(sky))
+    _write(truth_path(path), (line.encode() for line in lines))
+    _write(path, _chain(pack_header(sky.header), pieces))
+
+
+def _packed(spectra: NDArray[np.generic], nbits: int) -> bytes:
+    """Pack samples as SIGPROC does: little-endian, the first channel in the lowest bits."""
+    if nbits >= 8:
+        return spectra.astype(spectra.dtype.newbyteorder("<"), copy=False).tobytes()
+    return bytes(pack_bits(spectra.astype(np.uint8).ravel(), nbits).tobytes())
+
+
+def read_truth(path: Path) -> Truth:
+    """Read what was put in: JSON lines, or (``.json``) one object with a list of "pulses".
+
+    Raises
+    ------
+    FormatError
+        Where it is neither.
+    """
+    try:
+        text = path.read_text()
+        if path.suffix == ".json":
+            return Truth([_pulse(entry) for entry in json.loads(text)["pulses"]], [])
+        lines = [json.loads(line) for line in text.splitlines() if line.strip()]
+        pulses = [_pulse(line) for line in lines if line["kind"] == "pulse"]
+        return Truth(pulses, [_interference(line) for line in lines if line["kind"] != "pulse"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise FormatError(path, f"not a truth file ({error!r})", "simulate it again") from error
+
+
+def _truth_lines(sky: Sky) -> Iterable[dict[str, Any]]:
+    for number, pulse in enumerate(sky.pulses):
+        yield {"kind": "pulse", "id": number} | asdict(pulse)
+    for item in sky.interference:
+        yield {key: None if value == np.inf else value for key, value in asdict(item).items()}
+
+
+def _pulse(entry: dict[str, Any]) -> Pulse:
+    entry = {"time_s": entry.get("t")} | entry
+    return Pulse(**{key: entry[key] for key in _names(Pulse) if key in entry})
+
+
+def _interference(entry: dict[str, Any]) -> Interference:
+    stop_s = np.inf if entry["stop_s"] is None else entry["stop_s"]
+    return Interference(**{key: entry[key] for key in _names(Interference)} | {"stop_s": stop_s})
+
+
+def _names(kind: type[Pulse | Interference]) -> list[str]:
+    return [field.name for field in fields(kind)]
+
+
+def _chain(first: bytes, rest: Iterable[bytes]) -> Iterable[bytes]:
+    yield first
+    yield from rest
+
+
+def _write(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write under a temporary name, then rename: a reader never sees half a file."""
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            file.writelines(pieces)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise SinkError(path, str(error), "choose a folder that can be written to") from error
