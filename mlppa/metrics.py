@@ -16,6 +16,7 @@ STAGES = ("read", "clean", "search", "images", "classify", "publish")
 
 BLOCKS = Counter("mlppa_blocks", "Blocks read or received")
 SAMPLES = Counter("mlppa_samples", "Samples, by what became of them", ["fate"])
+MASKED_CHANNELS = Gauge("mlppa_masked_channels", "Channels of the band that are left out now")
 GAPS = Counter("mlppa_gaps", "Jumps of the sample index in the input")
 
 QUEUE_DEPTH = Gauge("mlppa_queue_depth", "Items that wait in a queue", ["queue"])

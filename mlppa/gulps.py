@@ -1,0 +1,93 @@
+"""Blocks of any length to gulps on a fixed grid."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .data import Block, BoolArray, Gulp
+from .errors import InputError
+from .metrics import GAPS
+
+
+def gulps(blocks: Iterable[Block], nsamples: int) -> Iterator[Gulp]:
+    """Cut a stream anew, so that nothing downstream depends on how it came in.
+
+    Every gulp holds ``nsamples`` spectra and starts on a multiple of that. Samples
+    that a gap left out are not valid; a gap that swallows whole gulps is a jump.
+
+    Parameters
+    ----------
+    blocks
+        Blocks in time order.
+    nsamples
+        Length of a gulp in samples.
+
+    Raises
+    ------
+    InputError
+        If a block starts before the previous one ended, or changes its channels.
+    """
+    tray: _Tray | None = None
+    cursor: int | None = None
+    for block in blocks:
+        if cursor is not None and block.start < cursor:
+            raise InputError(
+                f"block at sample {block.start}",
+                f"it overlaps samples before {cursor} that came already",
+                "give files or packets in time order, each sample once",
+            )
+        if cursor is not None and block.start > cursor:
+            GAPS.inc()
+        first = block.start if cursor is None else cursor
+        begin = block.start
+        while begin < block.stop:
+            grid = begin - begin % nsamples
+            if tray is not None and tray.start != grid:
+                yield tray.gulp(last=tray.start + nsamples)
+                tray = None
+            if tray is None:
+                tray = _Tray.empty(block, grid, nsamples, max(first, grid))
+            end = min(block.stop, grid + nsamples)
+            tray.put(block, begin, end)
+            begin = end
+        cursor = block.stop
+    if tray is not None and cursor is not None:
+        yield tray.gulp(last=cursor)
+
+
+@dataclass
+class _Tray:
+    """A gulp in the making."""
+
+    start: int
+    first: int
+    spectra: NDArray[np.generic]
+    valid: BoolArray
+    came: int = field(default=0)
+
+    @classmethod
+    def empty(cls, block: Block, start: int, nsamples: int, first: int) -> "_Tray":
+        shape = (nsamples, block.spectra.shape[1])
+        return cls(start, first, np.zeros(shape, block.spectra.dtype), np.zeros(nsamples, np.bool_))
+
+    def put(self, block: Block, begin: int, end: int) -> None:
+        if block.spectra.shape[1] != self.spectra.shape[1]:
+            raise InputError(
+                f"block at sample {block.start}",
+                f"{block.spectra.shape[1]} channels after {self.spectra.shape[1]}",
+                "one stream has one set of channels: start another stream",
+            )
+        here = slice(begin - self.start, end - self.start)
+        there = slice(begin - block.start, end - block.start)
+        dtype = np.result_type(self.spectra, block.spectra)
+        if dtype != self.spectra.dtype:
+            self.spectra = self.spectra.astype(dtype)
+        self.spectra[here] = block.spectra[there]
+        self.valid[here] = True if block.valid is None else block.valid[there]
+        self.came += end - begin
+
+    def gulp(self, last: int) -> Gulp:
+        missing = last - self.first - self.came
+        return Gulp(self.start, self.spectra, self.valid, self.first, last, missing)

@@ -1,0 +1,125 @@
+"""DM-time images: what the network sees, cut exactly from the samples.
+
+An image is defined by arrival, DM and octave m alone. A column is one pixel of 2**m
+samples; a row is one pixel of sweep; the pulse stands in the middle, at
+``[RES // 2, RES // 2]``, with the highest DM in the last row. Times are taken at the
+band's mean delay, where the bow-tie stands upright.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .clean import SIGMA
+from .data import Candidate, Float32Array, History, ImageBatch, Picture, Searched
+from .search import SearchPlan
+from .search.refine import channel_starts
+
+#: What the shape of a bow-tie cannot show; the model scales them itself.
+FEATURES = ("log2_sweep_px", "snr", "snr_zero_dm_ratio", "log2_width_px")
+
+#: Geometry of the picture for people.
+PICTURE_COLUMNS = 160
+PICTURE_SUBBANDS = 64
+
+
+def cut_images(searched: Iterable[Searched], plan: SearchPlan) -> Iterator[ImageBatch]:
+    """Cut the DM-time image of every candidate.
+
+    Yields
+    ------
+    batch
+        One per item, with no images where there was no candidate.
+    """
+    for item in searched:
+        images = [dm_time_image(c, item.history, plan) for c in item.candidates]
+        rows = [features(c, plan) for c in item.candidates]
+        yield ImageBatch(
+            item,
+            np.array(images, np.float32).reshape(-1, plan.res, plan.res),
+            np.array(rows, np.float32).reshape(-1, len(FEATURES)),
+        )
+
+
+def features(candidate: Candidate, plan: SearchPlan) -> list[float]:
+    """Give the numbers that go with an image, in the order of FEATURES."""
+    pixel = 2**candidate.octave
+    return [
+        float(np.log2(1 + candidate.dm / plan.unit_dm / pixel)),
+        candidate.snr,
+        candidate.snr_zero_dm / candidate.snr,
+        float(np.log2(candidate.width_samples / pixel)),
+    ]
+
+
+def dm_time_image(candidate: Candidate, history: History, plan: SearchPlan) -> Float32Array:
+    """Cut one image.
+
+    The row of the candidate's own DM is exact to the sample; in the others each channel
+    moves by whole pixels.
+
+    Returns
+    -------
+    image
+        Shape (res, res), in units of its noise; 0 where there are no data.
+    """
+    from .dedisperse.brute import shift_sum
+
+    strips, weights = _pixels(candidate, history, plan, candidate.octave, 2 * plan.res)
+    rows = np.arange(plan.res) - plan.res // 2
+    offsets = np.multiply.outer(rows, plan.shape - plan.mean_shape)
+    shifts = np.floor(offsets + 0.5).astype(np.int64) + plan.res // 2
+    return _in_noise(shift_sum(strips, shifts, plan.res), shift_sum(weights, shifts, plan.res))
+
+
+def draw(candidate: Candidate, image: Float32Array, history: History, plan: SearchPlan) -> Picture:
+    """Prepare what a person looks at: waterfall, profile and the image with its axes."""
+    octave = max(candidate.octave - 1, 0)
+    strips, weights = _pixels(candidate, history, plan, octave, PICTURE_COLUMNS)
+    nsub = min(PICTURE_SUBBANDS, len(plan.freqs_mhz))
+    edges = np.linspace(0, len(plan.freqs_mhz), nsub, endpoint=False).astype(int)
+    waterfall = _in_noise(np.add.reduceat(strips, edges), np.add.reduceat(weights, edges))
+    profile = _in_noise(strips.sum(axis=0), weights.sum(axis=0))
+    pixel_ms = 1e3 * plan.tsamp_s * 2**octave
+    image_pixel = 2**candidate.octave
+    rows = np.arange(plan.res) - plan.res // 2
+    return Picture(
+        waterfall=waterfall,
+        profile=profile,
+        time_ms=(np.arange(PICTURE_COLUMNS) - PICTURE_COLUMNS // 2) * pixel_ms,
+        freqs_mhz=np.add.reduceat(plan.freqs_mhz, edges) / np.diff([*edges, len(plan.freqs_mhz)]),
+        image=image,
+        image_time_ms=rows * image_pixel * 1e3 * plan.tsamp_s,
+        image_dm=candidate.dm + rows * image_pixel * plan.unit_dm,
+        dm=candidate.dm,
+        width_ms=candidate.width_samples * plan.tsamp_s * 1e3,
+    )
+
+
+def _pixels(
+    candidate: Candidate, history: History, plan: SearchPlan, octave: int, npixels: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Dedisperse the channels at the candidate's DM and sum time into pixels.
+
+    Returns
+    -------
+    sums, cells
+        Counts and number of samples with signal, shape (nchans, npixels); the pulse is
+        in the middle of pixel ``npixels // 2``.
+    """
+    pixel = 2**octave
+    sweep = candidate.dm / plan.unit_dm
+    middle = candidate.sample + plan.mean_shape * sweep
+    begin = middle - (npixels // 2) * pixel - (pixel - 1) / 2
+    starts = channel_starts(plan, begin, np.array([sweep]))[0]
+    strips, weights = history.strips(starts, npixels * pixel)
+    shape = (len(starts), npixels, pixel)
+    return (
+        strips.reshape(shape).sum(axis=2, dtype=np.int32),
+        weights.reshape(shape).sum(axis=2, dtype=np.int32),
+    )
+
+
+def _in_noise(sums: NDArray[np.integer], cells: NDArray[np.integer]) -> Float32Array:
+    return np.asarray(sums / (SIGMA * np.sqrt(np.maximum(cells, 1))), np.float32)

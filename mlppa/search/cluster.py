@@ -1,0 +1,74 @@
+"""Many raw peaks to one leader per pulse.
+
+A pulse also shows at wrong DMs, times and widths: its bow-tie. Seen at the mean
+delay of the band, the bow-tie at a sweep d samples off spans d samples in time, and
+its S/N falls as sqrt(width / (width + d)). So a peak belongs to a stronger one if it
+lies in the bow-tie and is no stronger than that says. Distinct pulses stay apart.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import Candidate
+
+if TYPE_CHECKING:
+    from . import SearchPlan
+
+#: Raw peaks: middle of the boxcar at the band's mean delay, sweep, width and the
+#: uncertainty of the time, all in samples; and the S/N.
+TRIGGER = np.dtype(
+    [("time", "f8"), ("sweep", "f8"), ("width", "f8"), ("slack", "f8"), ("snr", "f8")]
+)
+
+type Triggers = NDArray[Any]
+
+#: The edges of a bow-tie are brighter than its mean law.
+BOWTIE_EXCESS = 1.5
+
+#: What noise may add to the S/N of a wing.
+NOISE_SIGMA = 2.0
+
+
+def leaders(triggers: Triggers) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Group raw peaks, strongest first.
+
+    Yields
+    ------
+    leader
+        Index of the strongest peak of a group.
+    members
+        Indices of all its peaks, the leader among them.
+    """
+    free = np.ones(len(triggers), np.bool_)
+    for leader in np.lexsort((triggers["sweep"], triggers["time"], -triggers["snr"])):
+        if not free[leader]:
+            continue
+        rest = np.flatnonzero(free)
+        members = rest[_in_bowtie(triggers[rest], triggers[leader])]
+        free[members] = False
+        free[leader] = False
+        yield int(leader), members
+
+
+def _in_bowtie(triggers: Triggers, centre: Any) -> NDArray[np.bool_]:
+    off_sweep = np.abs(triggers["sweep"] - centre["sweep"])
+    off_time = np.abs(triggers["time"] - centre["time"])
+    slack = triggers["slack"] + centre["slack"]
+    reach = 0.6 * off_sweep + 1.5 * (triggers["width"] + centre["width"]) + slack
+    law = np.sqrt(centre["width"] / (centre["width"] + off_sweep))
+    strength = BOWTIE_EXCESS * centre["snr"] * law + NOISE_SIGMA
+    return np.asarray((off_time <= reach) & (triggers["snr"] <= strength))
+
+
+def explained(candidate: Candidate, by: Candidate, plan: "SearchPlan") -> bool:
+    """Whether a measured candidate is only a wing of another one."""
+    pair = np.empty(2, TRIGGER)
+    for trigger, c in zip(pair, (candidate, by), strict=True):
+        sweep = c.dm / plan.unit_dm
+        trigger["time"] = c.sample + plan.mean_shape * sweep
+        trigger["sweep"], trigger["width"], trigger["snr"] = sweep, c.width_samples, c.snr
+        trigger["slack"] = 0
+    return candidate.snr <= by.snr and bool(_in_bowtie(pair[:1], pair[1])[0])
