@@ -27,7 +27,7 @@ bench: setup
 	.venv/bin/python -m pytest benchmarks
 
 docs: setup
-	.venv/bin/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
 clean:
 	rm -rf .venv site dist build demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
