@@ -1,0 +1,319 @@
+"""The journal: every message is on disk before it is sent.
+
+One SQLite file for one stream. Every commit is on the disk when `Journal.record`
+returns (WAL, synchronous=FULL), so a message that anybody has seen is still here
+after a SIGKILL or a power cut. Beside the file stand its ``-wal`` and ``-shm``
+(SQLite's) and ``.lock`` (ours: one writer).
+"""
+
+import fcntl
+import logging
+import sqlite3
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Self
+
+from ..errors import SinkError
+from ..wire import CoverageMessage, DetectionMessage, Message, decode, encode, message_id
+
+logger = logging.getLogger(__name__)
+
+#: "mlpp": tells our files from other programs' (PRAGMA application_id).
+APPLICATION_ID = 0x6D6C7070
+SCHEMA_VERSION = 1
+
+#: How long to wait for another process that holds the file for a moment.
+PATIENCE_S = 5.0
+
+_SCHEMA = (
+    """CREATE TABLE run (
+        stream TEXT NOT NULL,
+        run_key TEXT NOT NULL,
+        next_seq INTEGER NOT NULL,
+        sent_seq INTEGER NOT NULL)""",
+    """CREATE TABLE message (
+        seq INTEGER UNIQUE,
+        id TEXT NOT NULL UNIQUE,
+        kind TEXT NOT NULL,
+        mjd REAL NOT NULL,
+        body BLOB NOT NULL)""",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+
+_ANEW = "move it away or name another file: a new journal is begun"
+_TROUBLE = {
+    sqlite3.SQLITE_NOTADB: ("not a journal", _ANEW),
+    sqlite3.SQLITE_CORRUPT: ("the journal is damaged", _ANEW),
+    sqlite3.SQLITE_BUSY: ("another program holds the file", "end that program"),
+    sqlite3.SQLITE_LOCKED: ("another program holds the file", "end that program"),
+    sqlite3.SQLITE_FULL: ("the disk is full", "free some space; what is written is safe"),
+    sqlite3.SQLITE_READONLY: ("the file cannot be written", "change its permissions"),
+    sqlite3.SQLITE_CANTOPEN: ("the file cannot be opened", "make its folder, or name another"),
+    sqlite3.SQLITE_IOERR: ("the disk reports an error", "check the disk and its quota"),
+}
+
+
+class JournalReader:
+    """A journal as others may read it while its one writer goes on.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    SinkError
+        Here and by every method: the file is missing, damaged, not a journal, of
+        a newer version, or held by another program.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        with _explained(self.path):
+            uri = f"{self.path.resolve().as_uri()}?mode=ro"
+            self._database = _connect(uri)
+        try:
+            if not _is_journal(self._database, self.path):
+                raise SinkError(self.path, "the journal is empty", "wait until a run has begun")
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    @property
+    def stream(self) -> str:
+        """Name of the stream."""
+        return str(self._one("SELECT stream FROM run"))
+
+    @property
+    def next_seq(self) -> int:
+        """The number that the next new message will bear."""
+        return int(self._one("SELECT next_seq FROM run"))
+
+    def since(self, seq: int, limit: int) -> list[tuple[int, bytes]]:
+        """Give numbers and bytes of the first ``limit`` published messages from ``seq`` on."""
+        query = "SELECT seq, body FROM message WHERE seq >= ? ORDER BY seq LIMIT ?"
+        with _explained(self.path):
+            return self._database.execute(query, (seq, limit)).fetchall()
+
+    def detections(self) -> Iterator[DetectionMessage]:
+        """Give all published pulses, by arrival."""
+        return self._detections("kind = 'pulse'")
+
+    def candidates(self) -> Iterator[DetectionMessage]:
+        """Give all classified candidates, pulses and rejected ones, by arrival."""
+        return self._detections("kind != 'coverage'")
+
+    def coverage(self) -> Iterator[CoverageMessage]:
+        """Give all coverage messages, by time."""
+        for message in self._messages("kind = 'coverage' ORDER BY mjd, seq"):
+            if isinstance(message, CoverageMessage):
+                yield message
+
+    def _detections(self, where: str) -> Iterator[DetectionMessage]:
+        for message in self._messages(f"{where} ORDER BY mjd, id"):
+            if isinstance(message, DetectionMessage):
+                yield message
+
+    def _messages(self, where: str) -> Iterator[Message]:
+        with _explained(self.path):
+            for (body,) in self._database.execute(f"SELECT body FROM message WHERE {where}"):
+                yield decode(body)
+
+    def _one(self, query: str) -> Any:
+        with _explained(self.path):
+            return self._database.execute(query).fetchone()[0]
+
+
+class Journal(JournalReader):
+    """The journal in the hands of its one writer.
+
+    Parameters
+    ----------
+    path
+        The file; made when it is not there.
+    stream
+        Name of the stream.
+    run_key
+        A hash of what is computed (input, plan, model). When the file has the
+        same one, the run continues: what it holds is neither journalled nor
+        numbered again. Under another key its content is replaced, with one line
+        in the log; numbers go on rising, so that no subscriber sees one twice.
+
+    Raises
+    ------
+    SinkError
+        As `JournalReader`; and when another process writes to the same journal.
+    """
+
+    def __init__(self, path: Path | str, stream: str, run_key: str) -> None:
+        self.path = Path(path)
+        self._lock = _lock(self.path)
+        try:
+            with _explained(self.path):
+                self._database = _connect(self.path.resolve().as_uri())
+            try:
+                self._prepare()
+                self._begin(stream, run_key)
+            except BaseException:
+                self._database.close()
+                raise
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file and let another writer have it."""
+        super().close()
+        self._lock.close()
+
+    def record(self, messages: Iterable[Message]) -> list[Message]:
+        """Journal what is new, all of it or nothing, and return what is to be sent.
+
+        Pulses and coverage get their numbers here, rising by one; rejected
+        candidates are kept without. What the journal knows already is left out.
+        """
+        fresh = []
+        with self._transaction() as database:
+            (seq,) = database.execute("SELECT next_seq FROM run").fetchone()
+            for message in messages:
+                published = _kind(message) != "rfi"
+                numbered = message.model_copy(update={"seq": seq}) if published else message
+                if self._insert(numbered) and published:
+                    fresh.append(numbered)
+                    seq += 1
+            if fresh:
+                database.execute("UPDATE run SET next_seq = ?", (seq,))
+        return fresh
+
+    def unsent(self) -> list[Message]:
+        """Give what was journalled but not marked as sent, by number: send it first."""
+        query = "SELECT body FROM message, run WHERE seq > sent_seq ORDER BY seq"
+        with _explained(self.path):
+            return [decode(body) for (body,) in self._database.execute(query)]
+
+    def mark_sent(self, seq: int) -> None:
+        """Note that everything up to number ``seq`` went out.
+
+        Should a power cut lose the note, those messages are sent twice: it is not
+        worth another wait for the disk.
+        """
+        with _explained(self.path):
+            self._database.execute("PRAGMA synchronous = NORMAL")
+            self._database.execute("UPDATE run SET sent_seq = max(sent_seq, ?)", (seq,))
+            self._database.execute("PRAGMA synchronous = FULL")
+
+    def _prepare(self) -> None:
+        with _explained(self.path):
+            # Before anything is written: a file of somebody else's stays as it is.
+            known = _is_journal(self._database, self.path)
+            (verdict,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise SinkError(self.path, f"the journal is damaged ({verdict})", _ANEW)
+            (mode,) = self._database.execute("PRAGMA journal_mode = WAL").fetchone()
+            if mode != "wal":
+                raise SinkError(self.path, "no WAL on this file system", "use a local disk")
+            self._database.execute("PRAGMA synchronous = FULL")
+        if not known:
+            with self._transaction() as database:
+                for statement in _SCHEMA:
+                    database.execute(statement)
+
+    def _begin(self, stream: str, run_key: str) -> None:
+        with self._transaction() as database:
+            run = database.execute("SELECT stream, run_key FROM run").fetchone()
+            if run is None:
+                database.execute("INSERT INTO run VALUES (?, ?, 1, 0)", (stream, run_key))
+            elif run != (stream, run_key):
+                replaced = database.execute("DELETE FROM message").rowcount
+                update = "UPDATE run SET stream = ?, run_key = ?, sent_seq = next_seq - 1"
+                database.execute(update, (stream, run_key))
+                logger.warning(
+                    "%s: another run begins, %d messages of the last one are replaced",
+                    self.path,
+                    replaced,
+                )
+
+    def _insert(self, message: Message) -> bool:
+        mjd = message.mjd_start if isinstance(message, CoverageMessage) else message.mjd
+        row = (message.seq, message_id(message), _kind(message), mjd, encode(message))
+        insert = "INSERT INTO message VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"
+        return self._database.execute(insert, row).rowcount == 1
+
+    @contextmanager
+    def _transaction(self) -> Generator[sqlite3.Connection]:
+        with _explained(self.path), self._database as database:
+            database.execute("BEGIN IMMEDIATE")
+            yield database
+
+
+def _kind(message: Message) -> str:
+    return "coverage" if isinstance(message, CoverageMessage) else message.label
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    # Made in one thread and used in another, never in two at a time.
+    return sqlite3.connect(
+        uri, uri=True, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False
+    )
+
+
+def _is_journal(database: sqlite3.Connection, path: Path) -> bool:
+    """Tell a journal from a file without anything in it; refuse all others."""
+    with _explained(path):
+        (application,) = database.execute("PRAGMA application_id").fetchone()
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        (tables,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application == 0 and tables == 0:
+        return False
+    if application != APPLICATION_ID:
+        raise SinkError(path, "a database of another program", "name another file")
+    if version > SCHEMA_VERSION:
+        raise SinkError(
+            path,
+            f"journal version {version}, this program knows {SCHEMA_VERSION}",
+            "use the newer mlppa, or name another file",
+        )
+    return True
+
+
+def _lock(path: Path) -> IO[str]:
+    # A lock of the kernel's: it goes with its process, however that ends.
+    side = path.with_name(f"{path.name}.lock")
+    try:
+        file = side.open("a")
+    except OSError as error:
+        raise SinkError(path, str(error.strerror), "make its folder, or name another") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise SinkError(
+            path, "another process writes to this journal", "end that one, or name another file"
+        ) from error
+    return file
+
+
+@contextmanager
+def _explained(path: Path) -> Generator[None]:
+    """Turn what SQLite reports into cause and remedy; its usage errors are bugs and stay."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is None or code & 0xFF not in _TROUBLE:
+            raise
+        cause, remedy = _TROUBLE[code & 0xFF]
+        raise SinkError(path, f"{cause} ({error})", remedy) from error

@@ -1,0 +1,166 @@
+"""ZeroMQ: messages to whoever listens, and the history to whoever missed some.
+
+PUB never waits: a reader that stalls loses messages and nobody is told. That is
+why every message has a number, and why `ReplayServer` stands beside the publisher.
+"""
+
+import threading
+from pathlib import Path
+from typing import Self
+
+import zmq
+
+from ..errors import EndpointError, InputError, SinkError
+from ..wire import (
+    REPLAY_LIMIT,
+    Message,
+    ReplayHeader,
+    ReplayRequest,
+    encode,
+    read,
+    topic,
+)
+from .journal import JournalReader
+
+#: Messages that wait for one slow subscriber before it loses some: about 10 MB.
+SUBSCRIBER_QUEUE = 10_000
+
+#: How long the last messages may take to leave when the sink is closed.
+LINGER_MS = 1000
+
+#: A longer request ends the connection of who sent it.
+LONGEST_REQUEST_BYTES = 4096
+
+#: Answers that wait for one slow client: at most about 1 MB each.
+CLIENT_QUEUE = 16
+
+
+class ZmqSink:
+    """Publishes every message as ``[topic, json]`` on a PUB socket.
+
+    Parameters
+    ----------
+    endpoint
+        ZeroMQ address to bind, such as ``tcp://*:5555``.
+
+    Raises
+    ------
+    EndpointError
+        The address cannot be bound.
+    """
+
+    name = "zmq"
+
+    def __init__(self, endpoint: str) -> None:
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.PUB)
+        self._socket.setsockopt(zmq.SNDHWM, SUBSCRIBER_QUEUE)
+        self._socket.setsockopt(zmq.LINGER, LINGER_MS)
+        self.endpoint = _bind(self._context, self._socket, endpoint)
+
+    def send(self, message: Message) -> None:
+        """Publish one message; whoever cannot keep up does not hold us back."""
+        try:
+            self._socket.send_multipart([topic(message), encode(message)], zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            raise SinkError(self.endpoint, str(error), "restart the program") from error
+
+    def close(self) -> None:
+        """Give the last messages a second to leave."""
+        self._socket.close()
+        self._context.term()
+
+
+class ReplayServer:
+    """Answers requests for past messages, in a thread of its own, from the journal.
+
+    A request is a `ReplayRequest`; the answer is one multipart message, a
+    `ReplayHeader` and then the messages. Works for REQ and for DEALER clients.
+    Whatever comes in, it goes on.
+
+    Parameters
+    ----------
+    journal
+        Path of the journal; opened for every request and for reading only.
+    endpoint
+        ZeroMQ address to bind.
+
+    Raises
+    ------
+    EndpointError
+        The address cannot be bound.
+    """
+
+    def __init__(self, journal: Path | str, endpoint: str) -> None:
+        self._journal = Path(journal)
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, LONGEST_REQUEST_BYTES)
+        self._socket.setsockopt(zmq.SNDHWM, CLIENT_QUEUE)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self.endpoint = _bind(self._context, self._socket, endpoint)
+        self._thread = threading.Thread(target=self._serve, name="replay", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop answering."""
+        # Ending the context wakes the thread from its wait, and waits for it to let go.
+        self._context.term()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        with self._socket:
+            while True:
+                try:
+                    *envelope, request = self._socket.recv_multipart()
+                    self._socket.send_multipart([*envelope, *answer(self._journal, request)])
+                except zmq.ContextTerminated:
+                    return
+
+
+def answer(journal: Path, request: bytes) -> list[bytes]:
+    """Give the frames that answer one request: a header, then the messages."""
+    try:
+        asked = read(ReplayRequest, request)
+        with JournalReader(journal) as reader:
+            return _replay(reader, asked)
+    except (InputError, SinkError) as error:
+        return [encode(ReplayHeader(error=str(error)))]
+
+
+def _replay(reader: JournalReader, asked: ReplayRequest) -> list[bytes]:
+    stream = reader.stream
+    if asked.stream not in (None, stream):
+        raise InputError(f"stream {asked.stream}", f"not here: this is {stream}", "ask elsewhere")
+    # The end is read first: a message that is journalled meanwhile is then more, never a hole.
+    end = reader.next_seq
+    rows = reader.since(asked.from_seq, min(asked.limit, REPLAY_LIMIT))
+    next_seq = rows[-1][0] + 1 if rows else end
+    header = ReplayHeader(
+        stream=stream,
+        first_seq=rows[0][0] if rows else None,
+        next_seq=next_seq,
+        more=next_seq < end,
+    )
+    return [encode(header), *(body for _, body in rows)]
+
+
+def _bind(context: zmq.Context[zmq.Socket[bytes]], socket: zmq.Socket[bytes], endpoint: str) -> str:
+    """Bind, and give the address with its true port."""
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        socket.close(linger=0)
+        context.term()
+        raise EndpointError(
+            endpoint,
+            f"cannot be bound ({error.strerror})",
+            "end the program that uses it, or name another, such as tcp://127.0.0.1:5555",
+        ) from error
+    return socket.getsockopt_string(zmq.LAST_ENDPOINT)
