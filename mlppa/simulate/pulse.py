@@ -1,7 +1,7 @@
 """One dispersed pulse, as a filterbank records it.
 
-Time convention, here and in every truth file: sample ``i`` integrates the power
-from ``i`` to ``i + 1`` sampling times after the start of the data.
+Time convention, here and in every truth file: times count from the middle of sample 0,
+so sample ``i`` integrates the power from ``i - 0.5`` to ``i + 0.5`` sampling times.
 """
 
 from dataclasses import dataclass
@@ -182,7 +182,7 @@ def _profiles(
         part = slice(start, start + _CHANNELS_AT_ONCE)
         turns = 2j * np.pi * cycles
         spectra = gauss * np.sinc(smear[part, None] * cycles) / (1 + turns * scatter[part, None])
-        spectra = spectra * np.exp(-turns * (middles[part, None] - 0.5))
+        spectra = spectra * np.exp(-turns * middles[part, None])
         profiles[part] = np.fft.irfft(spectra, length * over)[:, ::over] * over
     return profiles
 

@@ -159,7 +159,7 @@ def _received(
     """Power above the system's own, in units of its noise; the highest channel first."""
     rng = np.random.default_rng((sky.seed, 1, start // _CHUNK))
     signal = rng.standard_normal((_CHUNK, down.nchans), dtype=np.float32)
-    time_s = np.arange(start + 0.5, start + _CHUNK, dtype=np.float64) * down.tsamp_s
+    time_s = np.arange(start, start + _CHUNK, dtype=np.float64) * down.tsamp_s
     if sky.interference:
         added = power(sky.interference, time_s, down.freqs_mhz)
         # The radiometer equation: what adds power adds noise in proportion.
