@@ -1,0 +1,105 @@
+"""Where blocks of spectra come from.
+
+A source is one class, and one line in the entry points group ``mlppa.sources``:
+its name is the scheme of its URIs (``spead``, ``dada``), or the extension of its
+files, and the object behind it turns a list of URIs into a `Source`.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Protocol, cast
+from urllib.parse import parse_qsl
+
+from ..data import Block, FilterbankHeader
+from ..errors import ConfigError
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+-]+):")
+_MAGIC = {b"\x0c\x00\x00\x00HEADER_START": "sigproc", b"SIMPLE  =": "psrfits"}
+
+
+class Source(Protocol):
+    """A stream of blocks from one beam."""
+
+    @property
+    def header(self) -> FilterbankHeader:
+        """What is known before the first sample."""
+        ...
+
+    @property
+    def live(self) -> bool:
+        """Whether the sky does not wait: a live stream may be shed, a file not."""
+        ...
+
+    @property
+    def nsamples(self) -> int | None:
+        """Index after the last sample, gaps included; None when it is not known."""
+        ...
+
+    def blocks(self) -> Iterator[Block]:
+        """Give the blocks in rising order; a gap is a jump of ``Block.start``."""
+        ...
+
+    def close(self) -> None:
+        """Let `blocks` end soon, from any thread; what was given stays good."""
+        ...
+
+
+type Opener = Callable[[Sequence[str]], Source]
+
+
+def open_source(uris: Sequence[str]) -> Source:
+    """Open files that continue each other, or one live input.
+
+    Parameters
+    ----------
+    uris
+        Paths of files of one format, in any order, or one ``scheme:`` URI.
+
+    Raises
+    ------
+    ConfigError
+        Where the URIs fit no installed source, or not each other.
+    InputError
+        Where the data cannot be used.
+    """
+    if not uris:
+        raise ConfigError("input", "is not given", "name at least one file")
+    installed = {point.name: point for point in entry_points(group="mlppa.sources")}
+    kinds = {_kind(uri, installed): uri for uri in uris}
+    if len(kinds) > 1:
+        cause = f"mixes inputs of the kinds {' and '.join(sorted(kinds))}"
+        raise ConfigError(", ".join(kinds.values()), cause, "give inputs of one kind")
+    ((kind, uri),) = kinds.items()
+    if kind not in installed:
+        remedy = f"use one of those installed: {', '.join(sorted(installed)) or 'none'}"
+        raise ConfigError(uri, f"there is no source for {kind!r}", remedy)
+    return cast(Opener, installed[kind].load())(uris)
+
+
+def split_options(uri: str) -> tuple[str, dict[str, str]]:
+    """Cut ``?name=value&…`` off a URI, unless a file is called like that."""
+    if "?" not in uri or Path(uri).is_file():
+        return uri, {}
+    path, _, query = uri.partition("?")
+    return path, dict(parse_qsl(query, keep_blank_values=True))
+
+
+def _kind(uri: str, installed: dict[str, EntryPoint]) -> str:
+    """Tell the entry point of a URI: content first, then scheme, then extension."""
+    path = Path(split_options(uri)[0])
+    if path.is_file():
+        try:
+            with path.open("rb") as file:
+                start = file.read(16)
+        except OSError:
+            start = b""
+        for magic, kind in _MAGIC.items():
+            if start.startswith(magic):
+                return kind
+    elif match := _SCHEME.match(uri):
+        return match[1]
+    extension = path.suffix[1:]
+    # What is no format at all goes to the SIGPROC reader, which says why not.
+    return extension if extension in installed else "sigproc"

@@ -1,0 +1,200 @@
+"""Files that continue each other, served as one observation."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import isclose, ulp
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import numpy as np
+
+from ..data import Block, FilterbankHeader
+from ..dispersion import SECONDS_PER_DAY
+from ..errors import ConfigError, InputError
+from ..formats.bits import UInt8Array
+
+logger = logging.getLogger(__name__)
+
+#: Raw bytes of a block, about.
+BLOCK_BYTES = 1 << 21
+#: Samples that two files may share by a rounding of their dates.
+TINY_OVERLAP = 2
+#: Files further apart than this are not one observation.
+MAX_GAP_S = SECONDS_PER_DAY
+
+
+class Recording(Protocol):
+    """One file; its sample indices count from its own first sample."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        ...
+
+    @property
+    def stream(self) -> FilterbankHeader:
+        """What its data mean."""
+        ...
+
+    @property
+    def layout(self) -> str:
+        """How samples are stored, as text: files of one observation must agree."""
+        ...
+
+    @property
+    def nsamples(self) -> int:
+        """Index after its last sample."""
+        ...
+
+    def blocks(self) -> Iterator[Block]:
+        """Give the blocks of the file; OSError where it cannot be read."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A file whose sample 0 is sample ``start`` of the observation.
+
+    Its first ``skip`` samples were in the file before.
+    """
+
+    start: int
+    skip: int
+    recording: Recording
+
+
+class FileSource:
+    """Recorded files in the order of their dates, as one `Source`.
+
+    Raises
+    ------
+    InputError
+        Where no file holds a spectrum, or the files are not one observation.
+    """
+
+    live = False
+
+    def __init__(self, recordings: Sequence[Recording]) -> None:
+        self._placed = arrange(recordings)
+        self._closed = False
+
+    @property
+    def header(self) -> FilterbankHeader:
+        """The header of the earliest file."""
+        return self._placed[0].recording.stream
+
+    @property
+    def nsamples(self) -> int:
+        """Samples from the first to the last, those in gaps included."""
+        return self._placed[-1].start + self._placed[-1].recording.nsamples
+
+    def blocks(self) -> Iterator[Block]:
+        """Give the blocks of all files, one file after the other.
+
+        Raises
+        ------
+        InputError
+            Where a file can no longer be read. One that shrinks is not an error:
+            it ends early, with a warning.
+        """
+        for placed in self._placed:
+            path = placed.recording.path
+            try:
+                for block in _moved(placed):
+                    if self._closed:
+                        return
+                    yield block
+            except OSError as error:
+                cause = f"cannot be read any more ({error.strerror})"
+                raise InputError(path, cause, "check the disk and the permissions") from error
+
+    def close(self) -> None:
+        """Let `blocks` end after the block at hand."""
+        self._closed = True
+
+
+def arrange(recordings: Sequence[Recording]) -> list[Placed]:
+    """Put files in the order of their dates and give each its sample index.
+
+    A file follows without a gap if its date says so to within half a sample; else
+    there is a gap of a whole number of samples.
+
+    Raises
+    ------
+    InputError
+        Where files differ, overlap, or are a day apart.
+    """
+    filled = [recording for recording in recordings if recording.nsamples > 0]
+    for recording in recordings:
+        if recording.nsamples > 0:
+            continue
+        if not filled:
+            raise InputError(recording.path, "holds no whole spectrum", "copy or record it again")
+        logger.warning("%s: holds no whole spectrum and is left out", recording.path)
+    filled.sort(key=lambda recording: recording.stream.tstart_mjd)
+    placed = [Placed(0, 0, filled[0])]
+    for recording in filled[1:]:
+        placed.append(_after(placed[-1], recording, filled[0]))
+    return placed
+
+
+def _after(last: Placed, recording: Recording, first: Recording) -> Placed:
+    _check_same(recording, first)
+    tsamp_s, date = first.stream.tsamp_s, recording.stream.tstart_mjd
+    samples_per_day = SECONDS_PER_DAY / tsamp_s
+    exact = (date - first.stream.tstart_mjd) * samples_per_day
+    stop = last.start + last.recording.nsamples
+    if exact - stop > MAX_GAP_S / tsamp_s:
+        cause = f"begins {(exact - stop) * tsamp_s:.0f} s after the end of {last.recording.path}"
+        raise InputError(recording.path, cause, "search files so far apart one by one")
+    # A date is a float64 MJD: no better than a microsecond.
+    if abs(exact - stop) <= 0.5 + ulp(date) * samples_per_day:
+        return Placed(stop, 0, recording)
+    start = round(exact)
+    skip = max(0, stop - start)
+    if skip > TINY_OVERLAP:
+        cause = f"overlaps {last.recording.path} by {skip} samples ({skip * tsamp_s:.3g} s)"
+        raise InputError(recording.path, cause, "give files of one beam that follow each other")
+    if skip:
+        logger.warning("%s: its first %d samples were in the file before", recording.path, skip)
+    return Placed(start, skip, recording)
+
+
+def _check_same(recording: Recording, first: Recording) -> None:
+    """Refuse a file that cannot continue the first one."""
+    for name in ("nchans", "fch1_mhz", "foff_mhz", "tsamp_s", "nbits"):
+        here, there = getattr(recording.stream, name), getattr(first.stream, name)
+        if not isclose(here, there, rel_tol=1e-9):
+            cause = f"{name} is {here:.10g}, but {there:.10g} in {first.path}"
+            raise InputError(recording.path, cause, "give files of one observation")
+    if recording.layout != first.layout:
+        cause = f"holds {recording.layout}, but {first.path} holds {first.layout}"
+        raise InputError(recording.path, cause, "give files of one observation")
+
+
+def _moved(placed: Placed) -> Iterator[Block]:
+    """Give the blocks of a file with the indices of the observation."""
+    for block in placed.recording.blocks():
+        drop = min(max(0, placed.skip - block.start), len(block.spectra))
+        if drop < len(block.spectra):
+            valid = None if block.valid is None else block.valid[drop:]
+            yield Block(placed.start + block.start + drop, block.spectra[drop:], valid)
+
+
+def read_bytes(file: BinaryIO, nbytes: int) -> UInt8Array:
+    """Read bytes into an array of their own; it is shorter where the file ends.
+
+    Files are never mapped into memory: a mapped file that shrinks kills the process.
+    """
+    raw = np.empty(nbytes, np.uint8)
+    view, done = memoryview(raw), 0
+    while done < nbytes and (got := file.readinto(view[done:])):  # type: ignore[attr-defined]
+        done += got
+    return raw[:done]
+
+
+def reject_options(uri: str, options: dict[str, str]) -> None:
+    """Refuse options of a URI that nobody has taken."""
+    if options:
+        raise ConfigError(uri, f"unknown option {', '.join(options)}", "leave it out")
