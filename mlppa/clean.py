@@ -2,8 +2,10 @@
 
 Each channel is brought to zero mean and `SIGMA` counts of noise by moments that
 ignore outliers, so that neither a bright burst nor interference sets the scale.
-Broad-band interference is *not* subtracted: a zero-DM filter eats pulses of low
-DM, and the search keeps DM 0 among its trials to recognise such bursts instead.
+Broad-band interference is *not* subtracted sample by sample: such a zero-DM filter
+eats pulses of low DM. Only its slow part goes: the running median of the band mean
+follows a gain step at once and does not see what is shorter than half its window,
+whatever its DM. Short bursts stay; the search has DM 0 among its trials to know them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -40,7 +42,9 @@ FEWEST_SAMPLES = 64
 FEWEST_CHANNELS_FOR_DROPS = 24
 
 
-def clean(gulps: Iterable[Gulp], noctaves: int, *, mask: bool = True) -> Iterator[CleanGulp]:
+def clean(
+    gulps: Iterable[Gulp], noctaves: int, baseline: int, *, mask: bool = True
+) -> Iterator[CleanGulp]:
     """Normalise, mask and quantise a stream.
 
     Parameters
@@ -49,6 +53,8 @@ def clean(gulps: Iterable[Gulp], noctaves: int, *, mask: bool = True) -> Iterato
         Gulps in time order, all of one length, a multiple of ``2**(noctaves - 1)``.
     noctaves
         How many time resolutions to make; each is half of the one before.
+    baseline
+        Window of the running median in samples; 0 leaves the baseline alone.
     mask
         Whether to leave out channels that differ from their neighbours; dead channels
         and what is not a number are always left out.
@@ -61,10 +67,11 @@ def clean(gulps: Iterable[Gulp], noctaves: int, *, mask: bool = True) -> Iterato
     last: _Moments | None = None
     for gulp in gulps:
         rows = np.ascontiguousarray(gulp.spectra.T, dtype=np.float32)
-        rows[:, ~gulp.valid] = np.nan
         rows[~np.isfinite(rows)] = np.nan
         valid = gulp.valid & ~_dropped(rows)
         rows[:, ~valid] = np.nan
+        if baseline:
+            rows = _flatten(rows, valid, baseline)
         # A short piece at the edge of a gap is judged by the gulp before it.
         if last is None or np.count_nonzero(valid) >= len(valid) // 8:
             last = _Moments.of(rows, mask)
@@ -125,6 +132,28 @@ def clipped_moments(rows: Float32Array, iterations: int = 6) -> tuple[Float32Arr
             break
         use, count = keep, kept
     return mean.astype(np.float32), (std / CLIPPED_STD).astype(np.float32)
+
+
+def _flatten(rows: Float32Array, valid: BoolArray, window: int) -> Float32Array:
+    """Take the slow part of the band mean off every channel, as far as it follows it."""
+    from scipy.ndimage import median_filter
+
+    if np.count_nonzero(valid) < FEWEST_SAMPLES:
+        return rows
+    mean, std = clipped_moments(rows, iterations=2)
+    use = std > 0
+    z = (rows[use] - mean[use, None]) / std[use, None]
+    z = np.nan_to_num(np.clip(z, -CLIP_SIGMA, CLIP_SIGMA))
+    band = z[:, valid].mean(axis=0) if use.any() else np.zeros(np.count_nonzero(valid), np.float32)
+    slow = np.zeros(rows.shape[1], np.float32)
+    slow[valid] = median_filter(band, min(window, len(band)) | 1, mode="reflect")
+    slow[valid] -= slow[valid].mean()
+    power = float(np.square(slow).sum())
+    if power == 0:
+        return rows
+    response = np.zeros(len(rows), np.float32)
+    response[use] = std[use] * (z @ slow) / power
+    return rows - response[:, None] * slow
 
 
 def _lag_correlation(

@@ -1,9 +1,10 @@
 """Many raw peaks to one leader per pulse.
 
 A pulse also shows at wrong DMs, times and widths: its bow-tie. Seen at the mean
-delay of the band, the bow-tie at a sweep d samples off spans d samples in time, and
-its S/N falls as sqrt(width / (width + d)). So a peak belongs to a stronger one if it
-lies in the bow-tie and is no stronger than that says. Distinct pulses stay apart.
+delay of the band, a pulse of width w and signal to noise S is spread over w + d samples
+where the sweep is d samples off, and a boxcar of v samples finds there at most
+S sqrt(w / v) min(v, w + d) / (w + d); a burst that fills part of the band spreads less. So a peak belongs to a stronger one if it lies in
+the bow-tie and is no stronger than that. Distinct pulses stay apart.
 """
 
 from collections.abc import Iterator
@@ -25,8 +26,11 @@ TRIGGER = np.dtype(
 
 type Triggers = NDArray[Any]
 
-#: The edges of a bow-tie are brighter than its mean law.
-BOWTIE_EXCESS = 1.5
+#: The edges of a bow-tie are brighter than its mean: channels arrive closer at the top.
+BOWTIE_EXCESS = 2.0
+
+#: Part of the band that a burst fills at least, for its wings to be known as such.
+LEAST_BAND = 0.4
 
 #: What noise may add to the S/N of a wing.
 NOISE_SIGMA = 2.0
@@ -58,7 +62,8 @@ def _in_bowtie(triggers: Triggers, centre: Any) -> NDArray[np.bool_]:
     off_time = np.abs(triggers["time"] - centre["time"])
     slack = triggers["slack"] + centre["slack"]
     reach = 0.6 * off_sweep + 1.5 * (triggers["width"] + centre["width"]) + slack
-    law = np.sqrt(centre["width"] / (centre["width"] + off_sweep))
+    spread, boxcar = centre["width"] + LEAST_BAND * off_sweep, triggers["width"]
+    law = np.sqrt(centre["width"] / boxcar) * np.minimum(boxcar, spread) / spread
     strength = BOWTIE_EXCESS * centre["snr"] * law + NOISE_SIGMA
     return np.asarray((off_time <= reach) & (triggers["snr"] <= strength))
 

@@ -48,7 +48,7 @@ def refine(trigger: Any, history: History, plan: "SearchPlan") -> Candidate | No
         if peak is None:
             return None
         at_edge = peak.sweep in (peak.sweeps[0], peak.sweeps[-1]) and peak.sweep > 0
-        if not at_edge and peak.width < 2 * width:
+        if not at_edge and peak.width < min(2 * width, plan.max_width):
             break
         time, sweep, width, margin = peak.time, peak.sweep, peak.width, float(peak.width)
     assert peak is not None
@@ -107,7 +107,8 @@ def _best(
     reach = max(2.0 * width, 2.0 * margin / 32, 4.0)
     trials = np.unique(np.rint(sweep + np.linspace(-reach, reach, SWEEP_TRIALS)))
     trials = trials[trials >= 0]
-    widths = np.unique(np.rint(np.geomspace(max(width / 2, 1), 2 * width, WIDTH_TRIALS)))
+    longest = min(2 * width, plan.max_width)
+    widths = np.unique(np.rint(np.geomspace(max(longest / 4, 1), longest, WIDTH_TRIALS)))
     half = int(margin) + 3 * width + 2
     begin = int(np.rint(time)) - half
     sums, cells = series(history, plan, begin, trials, 2 * half + 1)
