@@ -154,11 +154,7 @@ class Classifier:
         parts = [
             self._network(images[i : i + self.batch], features[i : i + self.batch]) for i in steps
         ]
-        probabilities = np.concatenate([np.empty(0, np.float32), *parts])[:count]
-        if not np.isfinite(probabilities).all():
-            cause = "it gives no probability for an image that is not finite"
-            raise ModelError(f"model {self.name}", cause, "mend the stage that cut the image")
-        return probabilities
+        return np.concatenate([np.empty(0, np.float32), *parts])[:count]
 
     def _check(self, images: Float32Array, features: Float32Array) -> None:
         wanted = ((len(images), self.res, self.res), (len(images), self._width))
@@ -169,6 +165,10 @@ class Classifier:
                 f"not {(images.shape, features.shape)}",
                 "choose a model for these images, or images for this model",
             )
+        # A network can turn NaN into a probability like any other.
+        if not (np.isfinite(images).all() and np.isfinite(features).all()):
+            cause = "an image or a feature is not finite"
+            raise ModelError(f"model {self.name}", cause, "mend the stage that cut the images")
 
 
 def classify(
@@ -276,14 +276,12 @@ def _place(tf: Any, device: Device) -> str:
     if device == "gpu" and not accelerators:
         cause = "TensorFlow finds no accelerator"
         raise EnvironmentFault("device gpu", cause, "mend its driver, or set the device to cpu")
-    if device == "cpu" or not accelerators:
-        return "/CPU:0"
-    # The same numbers as on a CPU, and memory for whoever else computes there.
+    # The same numbers as on a CPU, and memory left for whoever else computes there.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     for accelerator in accelerators:
-        with contextlib.suppress(RuntimeError):  # it is in use already, and keeps its setting
+        with contextlib.suppress(RuntimeError):  # in use already: it keeps its setting
             tf.config.experimental.set_memory_growth(accelerator, True)
-    return "/GPU:0"
+    return "/GPU:0" if accelerators and device != "cpu" else "/CPU:0"
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""The zoo's nursery: simulated skies through the live path, networks, and their cards."""

@@ -1,0 +1,209 @@
+"""The classifier: fixed shape, any number of images, and no surprise from a damaged model."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mlppa import classify as room
+from mlppa.classify import Classifier, classify, list_models, load_model, model_card
+from mlppa.data import Coverage, History, ImageBatch, Searched
+from mlppa.errors import EnvironmentFault, ModelError
+from mlppa.images import FEATURES
+from mlppa.training.architecture import build
+from mlppa.training.card import save_model
+from tests.conftest import MetricDelta
+
+type Float32 = NDArray[np.float32]
+
+RES = 32
+BATCH = 8
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained model: its numbers mean nothing, but they are always the same."""
+    where = tmp_path_factory.mktemp("models") / "untrained_32"
+    save_model(build("strided", RES, seed=1), where, {"version": 1})
+    return where
+
+
+@pytest.fixture(scope="module")
+def classifier(folder: Path) -> Classifier:
+    return load_model(folder, batch=BATCH, device="cpu")
+
+
+def some(count: int, seed: int = 0) -> tuple[Float32, Float32]:
+    rng = np.random.default_rng(seed)
+    images = rng.normal(0, 3, (count, RES, RES)).astype(np.float32)
+    features = rng.uniform(0, 9, (count, len(FEATURES))).astype(np.float32)
+    return images, features
+
+
+@pytest.fixture
+def damaged(folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(folder, tmp_path / "damaged"))
+
+
+@pytest.mark.parametrize("count", [1, BATCH - 1, BATCH, BATCH + 1, 3 * BATCH])
+def test_a_probability_does_not_depend_on_neighbours_or_padding(
+    classifier: Classifier, count: int
+) -> None:
+    images, features = some(count)
+    together = classifier(images, features)
+    assert together.shape == (count,)
+    assert together.dtype == np.float32
+    assert ((together >= 0) & (together <= 1)).all()
+    alone = [classifier(images[i : i + 1], features[i : i + 1])[0] for i in range(count)]
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    if count > 1:
+        assert np.ptp(together) > 1e-3
+
+
+def test_no_images_cost_nothing(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classifier, "_network", None)
+    assert classifier(*some(0)).shape == (0,)
+
+
+def test_it_is_compiled_once_and_its_batches_have_one_shape(folder: Path) -> None:
+    fresh = load_model(folder, batch=BATCH, device="cpu")
+    network, shapes = fresh._network, []
+
+    def watched(images: Float32, features: Float32) -> Float32:
+        shapes.append((images.shape, features.shape))
+        return network(images, features)
+
+    fresh._network = watched
+    for count in (1, 5, 13, 40):
+        fresh(*some(count))
+    assert set(shapes) == {((BATCH, RES, RES), (BATCH, len(FEATURES)))}
+    assert len(shapes) == 1 + 1 + 2 + 5
+
+
+def test_normalisation_belongs_to_the_model(classifier: Classifier) -> None:
+    images, features = some(4)
+    images[0] = 5.0
+    expected = classifier(images, features)
+    np.testing.assert_allclose(classifier(7 * images + 11, features), expected, atol=1e-4)
+
+
+def test_both_inputs_matter(classifier: Classifier) -> None:
+    images, features = some(4)
+    others, other_features = some(4, seed=1)
+    assert np.abs(classifier(others, features) - classifier(images, features)).max() > 1e-3
+    assert np.abs(classifier(images, other_features) - classifier(images, features)).max() > 1e-3
+
+
+def test_what_does_not_fit_is_refused(classifier: Classifier) -> None:
+    images, features = some(3)
+    with pytest.raises(ModelError, match="shapes"):
+        classifier(images[:, :16, :16], features)
+    with pytest.raises(ModelError, match="shapes"):
+        classifier(images, features[:2])
+    images[1, 3, 3] = np.nan
+    with pytest.raises(ModelError, match="not finite"):
+        classifier(images, features)
+
+
+def test_the_card_tells_without_loading(folder: Path, classifier: Classifier) -> None:
+    card = model_card(folder)
+    assert (card.name, card.res, card.features) == ("untrained_32", RES, FEATURES)
+    assert card.facts["version"] == 1
+    assert (classifier.name, classifier.res, classifier.sha256) == (card.name, RES, card.sha256)
+
+
+def test_a_model_that_is_not_there() -> None:
+    with pytest.raises(ModelError, match="no such model"):
+        model_card("no_such_model")
+
+
+def test_weights_that_are_not_those_of_the_card(damaged: Path) -> None:
+    weights = damaged / room.WEIGHTS
+    weights.write_bytes(weights.read_bytes() + b"x")
+    with pytest.raises(ModelError, match="sha256"):
+        load_model(damaged)
+    weights.unlink()
+    with pytest.raises(ModelError, match="no weights"):
+        load_model(damaged)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"name": "a"}', '{"res": "many"}'])
+def test_a_damaged_card(damaged: Path, text: str) -> None:
+    (damaged / room.CARD).write_text(text)
+    with pytest.raises(ModelError, match="not a model card"):
+        model_card(damaged)
+
+
+def test_a_card_of_another_resolution(damaged: Path) -> None:
+    card = json.loads((damaged / room.CARD).read_text())
+    (damaged / room.CARD).write_text(json.dumps(card | {"res": 64}))
+    with pytest.raises(ModelError, match="inputs"):
+        load_model(damaged, device="cpu")
+
+
+def test_a_missing_accelerator_is_no_reason_to_be_slow_in_silence(folder: Path) -> None:
+    _, tf = room.import_keras()
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("there is an accelerator")
+    with pytest.raises(EnvironmentFault, match="no accelerator"):
+        load_model(folder, device="gpu")
+
+
+@pytest.mark.gpu
+def test_an_accelerator_gives_the_same_numbers(folder: Path, classifier: Classifier) -> None:
+    _, tf = room.import_keras()
+    if not tf.config.list_physical_devices("GPU"):
+        pytest.skip("there is no accelerator")
+    images, features = some(20)
+    there = load_model(folder, batch=BATCH, device="gpu")(images, features)
+    np.testing.assert_allclose(there, classifier(images, features), atol=1e-5)
+
+
+def batches(counts: list[int]) -> Iterator[ImageBatch]:
+    for number, count in enumerate(counts):
+        coverage = Coverage(
+            start=1000 * number, stop=1000 * (number + 1), searched=1000, masked=0, missing=0
+        )
+        yield ImageBatch(Searched(coverage, (), History()), *some(count, seed=number))
+
+
+def test_the_stage_gives_every_batch_its_probabilities_and_budget(
+    classifier: Classifier, metric_delta: type[MetricDelta]
+) -> None:
+    timed = metric_delta("mlppa_dt_seconds_count")
+    counts = [3, 0, 11]
+    out = list(classify(batches(counts), classifier, tsamp_s=1e-3))
+    assert timed() == 3
+    assert [len(item.probabilities) for item in out] == counts
+    for item in out:
+        expected = classifier(item.batch.images, item.batch.features)
+        np.testing.assert_allclose(item.probabilities, expected, atol=1e-6)
+        assert item.budget.budget_s == pytest.approx(1.0)
+        assert 0 <= item.budget.dt_s < 10
+
+
+def test_loading_is_quiet_and_late(folder: Path) -> None:
+    script = (
+        "import sys; from mlppa.classify import list_models, load_model\n"
+        "list_models(); assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
+        f"load_model({str(folder)!r}, device='cpu')\n"
+        "assert 'tensorflow' in sys.modules\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stderr == ""
+    assert run.stdout == ""
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_every_model_of_the_zoo_is_whole(name: str) -> None:
+    card = model_card(name)
+    assert card.name == name
+    assert card.features == FEATURES
+    assert room.file_sha256(card.folder / room.WEIGHTS) == card.sha256
+    assert {"recipe", "metrics"} <= set(card.facts)
