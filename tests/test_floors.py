@@ -13,10 +13,10 @@ HOUSE = Path(__file__).parents[1] / "mlppa"
 #: Who makes a new room decides here on which floor it is.
 FLOORS = (
     {"data", "errors"},
-    {"dispersion", "formats", "metrics", "wire", "channel"},
+    {"dispersion", "formats", "metrics", "wire", "channel", "stopwatch"},
     {
         *("sources", "sinks", "gulps", "clean", "dedisperse", "search", "images", "classify"),
-        *("publish", "plots", "simulate", "watchdog"),
+        *("decide", "publish", "listen", "plots", "simulate", "watchdog"),
     },
     {"config", "pipeline", "training", "dashboard"},
     {"cli", "service", "demo", "__main__"},
@@ -78,6 +78,7 @@ def test_imports_go_down(path: Path) -> None:
     room = room_of(path)
     assert room in FLOOR, f"{room} is a new room: give it a floor in {Path(__file__).name}"
     for other in imports(path):
+        assert other in FLOOR, f"{room} imports {other}, which is no room of the house"
         assert FLOOR[other] <= FLOOR[room], f"{room} (floor {FLOOR[room]}) imports {other}"
 
 
