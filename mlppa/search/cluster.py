@@ -3,8 +3,9 @@
 A pulse also shows at wrong DMs, times and widths: its bow-tie. Seen at the mean
 delay of the band, a pulse of width w and signal to noise S is spread over w + d samples
 where the sweep is d samples off, and a boxcar of v samples finds there at most
-S sqrt(w / v) min(v, w + d) / (w + d); a burst that fills part of the band spreads less. So a peak belongs to a stronger one if it lies in
-the bow-tie and is no stronger than that. Distinct pulses stay apart.
+S sqrt(w / v) min(v, w + d) / (w + d); a burst that fills part of the band spreads less.
+So a peak belongs to a stronger one if it lies in the bow-tie and is no stronger than
+that. Distinct pulses stay apart.
 """
 
 from collections.abc import Iterator
