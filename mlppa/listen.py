@@ -102,9 +102,10 @@ class _Ear:
                     yield self._note(decode(body))
                 except InputError as error:
                     logger.warning("%s: %s", self._replay, error)
-            more, from_seq = header.more, header.next_seq or from_seq
-            if header.stream is not None:
-                self._next[header.stream] = from_seq
+            if header.stream is None or header.next_seq is None:
+                return
+            more = header.more and header.next_seq > from_seq
+            self._next[header.stream] = from_seq = header.next_seq
 
     def _tell_lost(self, stream: str | None, due: int, came: int | None) -> None:
         if came is not None and came > due:

@@ -221,7 +221,8 @@ class Journal(JournalReader):
             known = _is_journal(self._database, self.path)
             (verdict,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
-                raise SinkError(self.path, f"the journal is damaged ({verdict})", _ANEW)
+                where = " ".join(verdict.split())
+                raise SinkError(self.path, f"the journal is damaged ({where})", _ANEW)
             (mode,) = self._database.execute("PRAGMA journal_mode = WAL").fetchone()
             if mode != "wal":
                 raise SinkError(self.path, "no WAL on this file system", "use a local disk")

@@ -1,0 +1,286 @@
+"""Messages: the same bytes for ever, never NaN, and pages that say what the code does."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from mlppa.data import Budget, Coverage, Detection, FilterbankHeader
+from mlppa.dispersion import K_DM
+from mlppa.errors import ConfigError, InputError
+from mlppa.wire import (
+    CoverageMessage,
+    DetectionMessage,
+    Message,
+    Origin,
+    ReplayHeader,
+    ReplayRequest,
+    coverage_message,
+    decode,
+    encode,
+    json_schemas,
+    message_id,
+    read,
+    topic,
+)
+from mlppa.wire import detection_message as build
+from mlppa.wire.messages import LARGEST_INTEGER
+
+from .messages import BUDGET, CREATED, HEADER, ORIGIN, candidate, cov_message, detection_message
+
+GOLDEN = Path(__file__).parent / "golden"
+DOCS = Path(__file__).parents[1] / "docs"
+SAMPLES: dict[str, Message] = {
+    "detection-1-pulse": detection_message().model_copy(update={"seq": 41}),
+    "detection-1-injected": detection_message(injected=True).model_copy(update={"seq": 42}),
+    "detection-1-rfi": detection_message(label="rfi"),
+    "coverage-1": cov_message(12).model_copy(update={"seq": 43}),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_old_messages_are_read_for_ever(name: str) -> None:
+    """These files are never changed: a new version gets new ones."""
+    golden = (GOLDEN / f"{name}.json").read_bytes().strip()
+    assert decode(golden) == SAMPLES[name]
+    assert encode(decode(golden)) == golden
+
+
+def test_every_golden_file_is_read() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.json")} == set(SAMPLES)
+
+
+def test_fields_of_the_contract_in_their_order() -> None:
+    assert " ".join(json.loads(encode(detection_message()))) == (
+        "schema id stream beam seq mjd mjd_inf time_s sample dm dm_err width_ms snr "
+        "probability label reason model model_sha256 octave fch1_mhz foff_mhz nchans tsamp_s "
+        "source_name injected image latency_s created"
+    )
+
+
+def test_numbers_of_a_detection() -> None:
+    message = detection_message()
+    assert (message.sample, message.time_s, message.width_ms) == (12345, 12.3454, 4.0)
+    assert (message.snr, message.probability) == (23.457, 0.998765)
+    assert message.mjd == 58484.25 + 12.3454 / 86400
+    delay_s = (message.mjd - message.mjd_inf) * 86400
+    assert delay_s == pytest.approx(K_DM * 362.42 / 1464.0**2, abs=2e-6)
+    assert message.id == f"askap-b7-{message.mjd:.9f}-dm362.42"
+    assert message.image == f"{message.id}.png"
+
+
+def test_a_rejected_candidate_has_no_picture_and_a_reason() -> None:
+    message = detection_message(label="rfi")
+    assert (message.image, message.seq, message.label) == (None, None, "rfi")
+    assert message.reason
+
+
+def test_same_data_give_the_same_bytes() -> None:
+    assert encode(detection_message()) == encode(detection_message())
+    assert (
+        '"dm":0.0,'
+        in encode(
+            build(Detection(candidate=candidate(dm=-0.0), probability=1.0, label="pulse"), ORIGIN)
+        ).decode()
+    )
+
+
+def test_topics() -> None:
+    assert topic(SAMPLES["detection-1-pulse"]) == b"det.askap"
+    assert topic(SAMPLES["detection-1-injected"]) == b"inj.askap"
+    assert topic(SAMPLES["coverage-1"]) == b"cov.askap"
+
+
+def test_coverage_of_two_runs_that_start_at_sample_0_has_two_names() -> None:
+    later = FilterbankHeader(nchans=2, fch1_mhz=1400, foff_mhz=-1, tsamp_s=1e-3, tstart_mjd=6e4)
+    origin = Origin(stream="askap", header=later, model="m", model_sha256="0" * 64)
+    covered = Coverage(start=0, stop=1000, searched=1000, masked=0, missing=0)
+    again = coverage_message(covered, BUDGET, origin, detections=0)
+    assert message_id(again) != message_id(cov_message(0))
+    assert message_id(cov_message(0)) == message_id(cov_message(0))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_nothing_that_is_not_finite_gets_out(bad: float) -> None:
+    for broken in (
+        Detection(candidate=candidate(snr=bad), probability=0.5, label="pulse"),
+        Detection(candidate=candidate(dm=bad), probability=0.5, label="pulse"),
+        Detection(candidate=candidate(sample=bad), probability=0.5, label="pulse"),
+        Detection(candidate=candidate(), probability=bad, label="pulse"),
+    ):
+        with pytest.raises((ValueError, OverflowError)):
+            build(broken, ORIGIN)
+    covered = Coverage(start=0, stop=1, searched=1, masked=0, missing=0)
+    with pytest.raises(ValidationError, match="budget_s"):
+        coverage_message(covered, Budget(dt_s=0.1, budget_s=bad), ORIGIN, detections=0)
+
+
+def test_samples_must_add_up() -> None:
+    covered = Coverage(start=0, stop=10, searched=8, masked=1, missing=0)
+    with pytest.raises(ValidationError, match="is not stop - start"):
+        coverage_message(covered, BUDGET, ORIGIN, detections=0)
+
+
+def test_who_writes_knows_the_fields_and_who_reads_forgives() -> None:
+    fields = json.loads(encode(detection_message()))
+    with pytest.raises(ValidationError, match="colour"):
+        DetectionMessage.model_validate(fields | {"colour": "red"})
+    assert decode(json.dumps(fields | {"colour": "red"}).encode()) == detection_message()
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({"snr": None}, "snr"),
+        ({"snr": "9.5"}, "snr"),
+        ({"seq": 0}, "seq"),
+        ({"seq": True}, "seq"),
+        ({"label": "maybe"}, "label"),
+        ({"reason": "loud"}, "a pulse has none"),
+        ({"stream": "a/b"}, "stream"),
+        ({"created": "yesterday"}, "created"),
+        ({"schema": "mlppa.detection/99"}, "mlppa.detection/99"),
+        ({"schema": ["mlppa.detection/1"]}, "schema"),
+    ],
+)
+def test_a_wrong_message_is_refused_and_the_fault_named(
+    change: dict[str, object], names: str
+) -> None:
+    fields = json.loads(encode(detection_message())) | change
+    with pytest.raises(InputError, match=re.escape(names)):
+        decode(json.dumps(fields).encode())
+
+
+def test_a_missing_field_is_named() -> None:
+    fields = json.loads(encode(detection_message()))
+    del fields["dm"]
+    with pytest.raises(InputError, match="dm: Field required"):
+        decode(json.dumps(fields).encode())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"schema": NaN}', b"1" * 5000],
+    ids=lambda data: repr(data[:12]),
+)
+def test_what_is_no_message_is_refused(data: bytes) -> None:
+    with pytest.raises(InputError):
+        decode(data)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_do_worse_than_be_refused(data: bytes) -> None:
+    with pytest.raises(InputError):
+        decode(data)
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+count = st.integers(0, LARGEST_INTEGER)
+whole = st.integers(-LARGEST_INTEGER, LARGEST_INTEGER)
+text = st.text(max_size=30)
+
+
+@given(
+    st.builds(
+        DetectionMessage,
+        schema=st.just("mlppa.detection/1"),
+        id=st.text(min_size=1, max_size=160),
+        stream=st.from_regex(r"[A-Za-z0-9_.-]{1,64}", fullmatch=True),
+        seq=st.none() | st.integers(1, LARGEST_INTEGER),
+        dm_err=finite.map(abs),
+        width_ms=st.floats(1e-9, 1e9),
+        tsamp_s=st.floats(1e-9, 10),
+        label=st.just("pulse"),
+        reason=st.none(),
+        model_sha256=st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
+        source_name=text,
+        image=st.none() | text,
+        latency_s=st.none() | st.floats(0, 1e6),
+        created=st.just(CREATED),
+        **{name: finite for name in ("mjd", "mjd_inf", "time_s", "dm", "snr")},
+        **{name: finite for name in ("fch1_mhz", "foff_mhz")},
+        **{name: whole for name in ("beam", "sample")},
+        octave=count,
+        nchans=st.integers(1, LARGEST_INTEGER),
+        probability=st.floats(0, 1),
+    )
+)
+def test_every_detection_survives_the_wire(message: DetectionMessage) -> None:
+    assert decode(encode(message)) == message
+
+
+@given(
+    st.tuples(count, *[st.integers(0, 10**9)] * 4),
+    st.from_regex(r"[A-Za-z0-9_.-]{1,64}", fullmatch=True),
+)
+def test_every_coverage_survives_the_wire(samples: tuple[int, ...], stream: str) -> None:
+    start, searched, masked, missing, shed = samples
+    start = start // 2
+    message = CoverageMessage.model_validate(
+        cov_message(1).model_dump()
+        | {"stream": stream, "start": start, "stop": start + sum(samples[1:])}
+        | {"searched": searched, "masked": masked, "missing": missing, "shed": shed}
+    )
+    assert decode(encode(message)) == message
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "é", "x" * 65, "a\n"])
+def test_a_stream_name_that_cannot_be_a_file_name_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="stream"):
+        Origin(stream=name, header=HEADER, model="m", model_sha256="0" * 64)
+
+
+def test_a_model_without_its_sum_is_refused_at_the_start() -> None:
+    with pytest.raises(ConfigError, match="SHA-256"):
+        Origin(stream="a", header=HEADER, model="m", model_sha256="unknown")
+
+
+def test_strange_target_names_are_made_harmless() -> None:
+    header = FilterbankHeader(
+        nchans=2,
+        fch1_mhz=1400.0,
+        foff_mhz=-1.0,
+        tsamp_s=1e-3,
+        tstart_mjd=60000.0,
+        source_name="B0531\x00\udcff" + "x" * 200,
+    )
+    origin = Origin(stream="s", header=header, model="m", model_sha256="0" * 64)
+    found = Detection(candidate=candidate(), probability=0.9, label="pulse")
+    message = build(found, origin)
+    assert message.source_name == "B0531??" + "x" * 73
+    assert decode(encode(message)) == message
+
+
+def test_schema_files_are_those_of_the_models() -> None:
+    """After a change of the models: ``mlppa.wire.write_json_schemas('docs/schema')``."""
+    files = {path.name: json.loads(path.read_text()) for path in (DOCS / "schema").iterdir()}
+    assert files == json_schemas()
+
+
+@pytest.mark.parametrize(
+    ("title", "model"),
+    [
+        ("Detection", DetectionMessage),
+        ("Coverage", CoverageMessage),
+        ("Request", ReplayRequest),
+        ("Answer", ReplayHeader),
+    ],
+)
+def test_the_page_lists_every_field_in_order(
+    title: str, model: type[DetectionMessage | CoverageMessage | ReplayRequest | ReplayHeader]
+) -> None:
+    page = (DOCS / "wire.md").read_text(encoding="utf-8")
+    section = re.search(rf"^### {title}\n(.*?)(?=^##|\Z)", page, re.MULTILINE | re.DOTALL)
+    assert section is not None
+    listed = re.findall(r"^\| `(\w+)` \|", section[1], re.MULTILINE)
+    assert listed == [field.alias or name for name, field in model.model_fields.items()]
+
+
+def test_a_request_says_what_is_wrong_with_it() -> None:
+    assert read(ReplayRequest, b'{"from_seq": 3, "colour": 1}').from_seq == 3
+    with pytest.raises(InputError, match="from_seq: Field required"):
+        read(ReplayRequest, b"{}")
