@@ -206,7 +206,7 @@ def _walk(start: bytes) -> tuple[int, list[Field]]:
         if keyword == "HEADER_END":
             return after, _trace(best, offset)
         guesses = best[offset][0] + (keyword not in KEYWORDS)
-        for end in _value_ends(start, keyword, after):
+        for end in set(_value_ends(start, keyword, after)):
             field = (keyword, start[after:end])
             known = best.get(end)
             if known is None:
