@@ -27,7 +27,7 @@ MEMORY = 10_000
 
 def listen(
     endpoint: str, replay: str | None = None, from_seq: int | None = None
-) -> Iterator[Message]:
+) -> Generator[Message]:
     """Receive detections and coverage without end, each once, by rising number.
 
     Parameters
