@@ -7,7 +7,7 @@ import math
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -49,7 +49,7 @@ class ClassifySettings(_Section):
     model: str = "spine-64"
     min_probability: Annotated[float, Field(ge=0, le=1)] = 0.5
     batch: Annotated[int, Field(ge=1, le=65536)] = 32
-    device: Annotated[str, Field(pattern="^(auto|cpu|gpu)$")] = "auto"
+    device: Literal["auto", "cpu", "gpu"] = "auto"
 
 
 class PublishSettings(_Section):
@@ -57,6 +57,7 @@ class PublishSettings(_Section):
 
     detections: str | None = None
     replay: str | None = None
+    linger_s: Annotated[float, Field(ge=0, le=86400)] = 0.0
     images: bool = True
 
     @model_validator(mode="after")

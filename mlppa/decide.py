@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 
 from .data import Candidate, Classified, Detection, Report
 from .images import draw
-from .metrics import CANDIDATES
 from .search import SearchPlan
 
 
@@ -51,7 +50,6 @@ def decide(
                     else None,
                 )
             )
-            CANDIDATES.labels(label=detections[-1].label).inc()
         yield Report(searched.coverage, item.budget, tuple(detections))
 
 

@@ -23,6 +23,15 @@ class BruteForce:
     def __init__(self, threads: int = 1) -> None:
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, "screen")
+        # compiled (or read from numba's cache) before data flow, not at the first gulp
+        one = np.ones(1, np.int64)
+        self(np.zeros((1, BLOCK + 1), np.int8), Octave(0, one, one[:, None].astype(np.int32), one))
+        shift_sum(np.zeros((1, 1), np.int8), np.zeros((1, 1), np.int64), 1)
+        shift_sum(np.zeros((1, 1), np.int32), np.zeros((1, 1), np.int64), 1)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown()
 
     def __call__(self, rows: Int8Array, octave: Octave) -> BlockMaxima:
         """Screen all rows of an octave; see `dedisperse.Kernel`."""

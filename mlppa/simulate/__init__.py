@@ -1,12 +1,15 @@
 """Simulated observations: pulses and interference in noise, with the truth known."""
 
 from .files import Truth, read_truth, truth_path, write_filterbank
-from .interference import Interference, random_interference
+from .interference import Interference, Kind, random_interference
+from .match import Found, match
 from .pulse import Pulse, PulseShape, reach, shape_pulse
 from .sky import Population, Sky, SkySource, blocks, random_sky
 
 __all__ = [
+    "Found",
     "Interference",
+    "Kind",
     "Population",
     "Pulse",
     "PulseShape",
@@ -14,6 +17,7 @@ __all__ = [
     "SkySource",
     "Truth",
     "blocks",
+    "match",
     "random_interference",
     "random_sky",
     "reach",

@@ -1,0 +1,76 @@
+"""The commands. Nothing is computed here, and nothing heavy is imported before it is needed."""
+
+import logging
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from .. import __version__
+from ..errors import ConfigError, MlppaError
+from . import listen, models, search, sky
+
+app = typer.Typer(
+    name="mlppa",
+    help="Find and classify radio transients: filterbank files in, detections out.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(sky.demo)
+app.command()(search.search)
+app.command()(search.check)
+app.command()(sky.simulate)
+app.command()(listen.listen)
+app.add_typer(models.app, name="models")
+
+#: Exit code of a bug; the others stand in `errors`.
+BUG = 5
+
+
+def main() -> None:
+    """Run a command; errors become one line on stderr and an exit code."""
+    debug = "--debug" in sys.argv
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.WARNING,
+        format="mlppa: %(levelname)s: %(message)s",
+    )
+    logging.getLogger("numba").setLevel(logging.WARNING)
+    try:
+        code = app(standalone_mode=False)
+    except MlppaError as error:
+        _say_error(str(error), debug)
+        code = error.exit_code
+    except TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "mlppa"
+        _say_error(f"{error.format_message()} (see {command} --help)", debug)
+        code = ConfigError.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        code = 130
+    except BrokenPipeError:
+        # whoever read our output has enough; Python must not complain at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:
+        _say_error(f"this is a bug: {type(error).__name__}: {error} (more with --debug)", debug)
+        code = BUG
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say_error(text: str, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    typer.echo(f"mlppa: error: {' '.join(text.split())}", err=True)
+
+
+@app.callback()
+def _common(
+    debug: Annotated[bool, typer.Option("--debug", help="Log all, and show tracebacks.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit

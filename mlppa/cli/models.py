@@ -1,0 +1,54 @@
+"""The networks: list them, read their cards, train them."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from .search import AsJson
+
+app = typer.Typer(help="The networks: list them, read their cards, train them.")
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """Name the models that come with the program."""
+    from ..classify import list_models, model_card
+
+    cards = [model_card(name) for name in list_models()]
+    if as_json:
+        typer.echo(json.dumps([dict(card.facts) for card in cards]))
+        return
+    for card in cards:
+        typer.echo(f"{card.name:16} {card.res:4d} pixels  {card.facts.get('summary', '')}")
+
+
+@app.command()
+def info(
+    model: Annotated[str, typer.Argument(help="Name or folder.")], as_json: AsJson = False
+) -> None:
+    """Print the card of a model: what it is, what it was trained on, how good it is."""
+    from ..classify import model_card
+
+    card = model_card(model)
+    if as_json:
+        typer.echo(json.dumps(dict(card.facts)))
+        return
+    for line in _outline(dict(card.facts)):
+        typer.echo(line)
+
+
+def _outline(facts: dict[str, object], indent: str = "") -> list[str]:
+    """Lay a card out as indented lines."""
+    lines = []
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{name}", *_outline(value, indent + "  ")]
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            lines.append(f"{indent}{name}")
+            for item in value:
+                lines.append(indent + "  " + ", ".join(f"{k} {v}" for k, v in item.items()))
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            lines.append(f"{indent}{name:24} {text}")
+    return lines

@@ -1,0 +1,187 @@
+"""Search files; check a configuration."""
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ..offline import Search
+
+type Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+type AsJson = Annotated[bool, typer.Option("--json", help="Print for machines.")]
+
+
+class Device(StrEnum):
+    """Where the network runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    gpu = "gpu"
+
+
+def search(
+    files: Annotated[list[str], typer.Argument(help="Files that continue each other.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
+    dm_max: Annotated[float | None, typer.Option(help="Highest DM, pc cm^-3.")] = None,
+    width_max_ms: Annotated[float | None, typer.Option(help="Longest boxcar, ms.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Lowest S/N of a candidate.")] = None,
+    min_probability: Annotated[float | None, typer.Option(help="Of a detection.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads that dedisperse.")] = None,
+    model: Annotated[str | None, typer.Option(help="Name or folder of the network.")] = None,
+    device: Annotated[Device, typer.Option(help="Where the network runs.")] = Device.auto,
+    stream: Annotated[str | None, typer.Option(help="Name in messages (default: file's).")] = None,
+    publish: Annotated[str | None, typer.Option(help="ZeroMQ address for messages.")] = None,
+    replay: Annotated[str | None, typer.Option(help="ZeroMQ address of the past.")] = None,
+    linger_s: Annotated[float, typer.Option(help="Stay reachable so long at the end.")] = 0.0,
+    images: Annotated[bool, typer.Option(help="Draw a PNG of every detection.")] = True,
+    mask: Annotated[bool, typer.Option(help="Mask channels that stand out.")] = True,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Search files as fast as possible; give nothing but the file, the defaults are good."""
+    from ..config import Config, checked
+    from ..offline import Search, stream_name
+
+    content = {
+        "stream": stream or stream_name(files[0]),
+        "input": files,
+        "output": output,
+        "search": _given(
+            dm_max=dm_max,
+            width_max_ms=width_max_ms,
+            threshold=threshold,
+            threads=threads,
+            mask=mask,
+        ),
+        "classify": _given(model=model, min_probability=min_probability, device=device.value),
+        "publish": _given(detections=publish, replay=replay, linger_s=linger_s, images=images),
+    }
+    found = Search(checked(Config, content, "options"))
+    with draining(found.source.close) as stopped:
+        follow(found, quiet)
+    if as_json:
+        typer.echo(json.dumps(found.summary))
+    elif not quiet:
+        _print_search(found)
+    if stopped == [signal.SIGINT]:
+        raise typer.Exit(130)
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """Leave out options that were not given: the defaults stand in the configuration alone."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+@contextmanager
+def draining(close: Callable[[], None]) -> Iterator[list[int]]:
+    """On SIGTERM or SIGINT close the source; what is in flight still comes out."""
+    stopped: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        stopped.append(number)
+        close()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def follow(found: "Search", quiet: bool) -> None:
+    """Run a search with a progress bar (on a terminal; otherwise nothing is drawn)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    total = found.source.nsamples
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(),
+    )
+    hidden = quiet or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+        task = progress.add_task("loading the network", total=total, figures="")
+        pulses = candidates = 0
+        for report in found.run():
+            pulses += sum(d.label == "pulse" for d in report.detections)
+            candidates += len(report.detections)
+            progress.update(
+                task,
+                description="searching",
+                completed=report.coverage.stop,
+                figures=f"{pulses} pulses, {candidates} candidates",
+            )
+
+
+def _print_search(found: "Search") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    summary = found.summary
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(title=f"{summary['detections']} detections", title_justify="left")
+    for heading in ("time (s)", "MJD", "DM (pc/cc)", "S/N", "width (ms)", "probability"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for m in found.detections:
+        table.add_row(
+            f"{m.time_s:.4f}",
+            f"{m.mjd:.8f}",
+            f"{m.dm:.2f} ± {m.dm_err:.2f}",
+            f"{m.snr:.1f}",
+            f"{m.width_ms:.2f}",
+            f"{m.probability:.3f}",
+        )
+    if found.detections:
+        console.print(table)
+    else:
+        console.print("No detections.")
+    console.print(
+        f"{summary['data_seconds']:.1f} s of data in {summary['wall_seconds']:.1f} s "
+        f"({summary['real_time_factor']:.1f} times real time), "
+        f"{summary['candidates']} candidates; results in {found.config.output}"
+    )
+
+
+def check(
+    config: Annotated[Path, typer.Argument(help="A configuration file (TOML).")],
+    data: Annotated[str | None, typer.Option(help="Plan for this file, not the input.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Validate a configuration and print the plan that it becomes."""
+    from ..classify import model_card
+    from ..config import Config, Plan
+    from ..sources import open_source
+
+    loaded = Config.load(config)
+    card = model_card(loaded.classify.model)
+    source = open_source([data] if data else loaded.input)
+    plan = Plan.make(loaded.search, source.header, card.res).describe()
+    source.close()
+    described = {"stream": loaded.stream, "model": card.name, "res": card.res, **plan}
+    if as_json:
+        typer.echo(json.dumps(described))
+        return
+    octaves = described.pop("octaves")
+    for name, value in described.items():
+        typer.echo(f"{name:20} {_plain(value)}")
+    for octave in octaves:  # type: ignore[attr-defined]
+        typer.echo(
+            f"octave {octave['octave']}: {octave['rows']} rows, "
+            f"DM {octave['dm_first']:.1f} to {octave['dm_last']:.1f}, "
+            f"{octave['tsamp_s'] * 1e3:.4g} ms, "
+            f"boxcars of {octave['widths'][0]} to {octave['widths'][-1]} samples"
+        )
+
+
+def _plain(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,113 @@
+"""Simulated skies: write one, or take one through the whole program."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import ConfigError
+from .search import AsJson, Quiet
+
+if TYPE_CHECKING:
+    from ..demo import DemoResult
+
+
+def simulate(
+    output: Annotated[Path, typer.Argument(help="Filterbank file to write.")],
+    seconds: Annotated[float, typer.Option(min=0.01, max=86400, help="Length.")] = 30.0,
+    pulses: Annotated[int, typer.Option(min=0, max=100_000, help="How many pulses.")] = 10,
+    snr: Annotated[tuple[float, float], typer.Option(help="Range of S/N.")] = (8.0, 40.0),
+    dm: Annotated[tuple[float, float], typer.Option(help="Range of DM.")] = (20.0, 500.0),
+    width_ms: Annotated[tuple[float, float], typer.Option(help="Range of width.")] = (0.5, 20.0),
+    rfi: Annotated[bool, typer.Option(help="With interference.")] = False,
+    nchans: Annotated[int, typer.Option(help="Channels.")] = 256,
+    fch1_mhz: Annotated[float, typer.Option(help="Centre of channel 0.")] = 1500.0,
+    foff_mhz: Annotated[float, typer.Option(help="Channel step; negative goes down.")] = -1.0,
+    tsamp_us: Annotated[float, typer.Option(help="Sampling time.")] = 256.0,
+    tstart_mjd: Annotated[float, typer.Option(help="Date of sample 0.")] = 60000.0,
+    nbits: Annotated[int, typer.Option(help="1, 2, 4, 8, 16 or 32.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same sky.")] = 1,
+    truth: Annotated[Path | None, typer.Option(help="Take pulses from this truth file.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write a synthetic filterbank, and the truth beside it (OUTPUT.truth.jsonl)."""
+    from dataclasses import replace
+
+    from ..data import FilterbankHeader
+    from ..simulate import Population, random_sky, read_truth, write_filterbank
+
+    for name, (low, high) in {"snr": snr, "dm": dm, "width-ms": width_ms}.items():
+        if not 0 < low <= high:
+            cause = f"{low:g} {high:g} is not a range"
+            raise ConfigError(f"--{name}", cause, "give two positive numbers, the smaller first")
+    header = FilterbankHeader(
+        nchans=nchans,
+        fch1_mhz=fch1_mhz,
+        foff_mhz=foff_mhz,
+        tsamp_s=tsamp_us * 1e-6,
+        tstart_mjd=tstart_mjd,
+        nbits=nbits,
+        source_name=f"simulated-{seed}",
+        telescope="Fake",
+    )
+    population = Population(n_pulses=pulses, snr=snr, dm=dm, width_ms=width_ms)
+    sky = random_sky(header, seconds, population, rfi, seed)
+    if truth is not None:
+        known = read_truth(truth)
+        sky = replace(sky, pulses=tuple(known.pulses), interference=tuple(known.interference))
+    write_filterbank(sky, output)
+    if not quiet:
+        typer.echo(f"{output}: {seconds:g} s, {len(sky.pulses)} pulses, truth beside it")
+
+
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder.")] = Path("demo-out"),
+    seconds: Annotated[float, typer.Option(min=5, max=3600, help="Length of the sky.")] = 30.0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, another sky.")] = 1,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take a synthetic sky with pulses and interference through the whole program."""
+    from ..demo import run_demo
+    from .search import follow
+
+    result = run_demo(output, seconds, seed, lambda search: follow(search, quiet or as_json))
+    if as_json:
+        typer.echo(json.dumps(result.as_json()))
+        return
+    if not quiet:
+        _print_demo(result)
+
+
+def _print_demo(result: "DemoResult") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(title="What was put in, and what was found", title_justify="left")
+    for heading in (
+        "time (s)",
+        "DM in",
+        "DM out",
+        "width in (ms)",
+        "out",
+        "S/N in",
+        "S/N out",
+        "probability",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for pulse, found in result.pairs:
+        table.add_row(
+            f"{pulse.time_s:.4f}",
+            f"{pulse.dm:.1f}",
+            f"{found.dm:.1f}" if found else "-",
+            f"{pulse.width_ms:.2f}",
+            f"{found.width_ms:.2f}" if found else "-",
+            f"{pulse.snr:.1f}",
+            f"{found.snr:.1f}" if found else "not found",
+            f"{found.probability:.3f}" if found else "-",
+        )
+    console.print(table)
+    for line in result.lines():
+        console.print(line, soft_wrap=True, highlight=False)

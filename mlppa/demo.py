@@ -1,0 +1,166 @@
+"""A synthetic sky through the whole program: what was put in against what was found."""
+
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .config import Config, checked
+from .data import FilterbankHeader
+from .listen import listen
+from .offline import Search
+from .plots import plot_found
+from .simulate import Population, Pulse, Sky, match, random_sky, write_filterbank
+from .wire import CoverageMessage, DetectionMessage
+
+#: Receiver of the demo: an L-band band as many telescopes have one.
+HEADER = FilterbankHeader(
+    nchans=256,
+    fch1_mhz=1509.4140625,
+    foff_mhz=-1.171875,
+    tsamp_s=256e-6,
+    tstart_mjd=60000.25,
+    nbits=8,
+    source_name="demo",
+    telescope="Fake",
+)
+
+#: A pulse every two seconds.
+PULSES_PER_SECOND = 0.5
+POPULATION = Population(snr=(9.0, 40.0), dm=(20.0, 800.0), width_ms=(0.5, 15.0))
+
+#: Below this S/N a pulse may be missed; the demo says so but does not mind.
+SURE_SNR = 8.0
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What came of the demo.
+
+    Parameters
+    ----------
+    pairs
+        Every pulse put in, with its detection or None.
+    false
+        Detections that no pulse explains.
+    received
+        Detections that a subscriber received over ZeroMQ.
+    rejected
+        Candidates that were rejected as interference.
+    picture, folder
+        Where to look.
+    """
+
+    pairs: tuple[tuple[Pulse, DetectionMessage | None], ...]
+    false: tuple[DetectionMessage, ...]
+    received: int
+    rejected: int
+    summary: dict[str, Any]
+    picture: Path
+    folder: Path
+
+    def lines(self) -> list[str]:
+        """Say it in a few lines."""
+        sure = [pair for pair in self.pairs if pair[0].snr >= SURE_SNR]
+        found = sum(detection is not None for _, detection in sure)
+        return [
+            f"{found} of {len(sure)} pulses above S/N {SURE_SNR:g} found, "
+            f"{len(self.false)} false detections, "
+            f"{self.rejected} candidates rejected as interference.",
+            f"{self.received} detections came in over ZeroMQ; "
+            f"{self.summary['real_time_factor']:.1f} times real time.",
+            f"The picture: {self.picture}",
+            f"A picture of each detection, and all results: {self.folder}",
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """Give it as plain values."""
+        return {
+            "pulses": [
+                {
+                    "put_in": asdict(pulse),
+                    "found": found.model_dump(by_alias=True) if found else None,
+                }
+                for pulse, found in self.pairs
+            ],
+            "false": [d.model_dump(by_alias=True) for d in self.false],
+            "received": self.received,
+            "rejected": self.rejected,
+            "picture": str(self.picture),
+            "summary": self.summary,
+        }
+
+
+def demo_sky(seconds: float, seed: int) -> Sky:
+    """Draw the sky of the demo: pulses among interference of every kind."""
+    count = max(int(seconds * PULSES_PER_SECOND), 1)
+    return random_sky(HEADER, seconds, replace(POPULATION, n_pulses=count), True, seed)
+
+
+def run_demo(
+    folder: Path, seconds: float, seed: int, follow: Callable[[Search], None]
+) -> DemoResult:
+    """Simulate, search, publish to a subscriber of our own, and compare.
+
+    Parameters
+    ----------
+    folder
+        For the data and all results.
+    seconds, seed
+        Of the sky.
+    follow
+        Runs the search, showing its progress.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    sky = demo_sky(seconds, seed)
+    data = folder / "demo.fil"
+    write_filterbank(sky, data)
+    with tempfile.TemporaryDirectory(prefix="mlppa-") as short:  # socket paths are limited
+        endpoint = f"ipc://{short}/demo"
+        content = {
+            "stream": "demo",
+            "input": [str(data)],
+            "output": folder,
+            "publish": {"detections": endpoint, "linger_s": 0.5},
+        }
+        search = Search(checked(Config, content, "demo"))
+        with _Subscriber(endpoint, sky.nsamples) as subscriber:
+            follow(search)
+    pairs, false = match(sky.pulses, search.detections, sky.header)
+    picture = folder / "found.png"
+    plot_found(sky.pulses, search.detections, picture)
+    return DemoResult(
+        pairs=tuple(pairs),
+        false=tuple(false),
+        received=subscriber.detections,
+        rejected=search.summary["candidates"] - search.summary["detections"],
+        summary=search.summary,
+        picture=picture,
+        folder=folder,
+    )
+
+
+class _Subscriber:
+    """Counts the detections that come in over ZeroMQ, in a thread, until all sky is covered."""
+
+    def __init__(self, endpoint: str, nsamples: int) -> None:
+        self.detections = 0
+        self._endpoint, self._nsamples = endpoint, nsamples
+        self._thread = threading.Thread(target=self._count, name="subscriber", daemon=True)
+
+    def __enter__(self) -> "_Subscriber":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # daemon: should the last message be lost, the demo ends all the same
+        self._thread.join(timeout=2)
+
+    def _count(self) -> None:
+        for message in listen(self._endpoint):
+            if not isinstance(message, CoverageMessage):
+                self.detections += 1
+            elif message.decided_to >= self._nsamples:
+                return

@@ -1,0 +1,256 @@
+"""Files as fast as possible: search, classify, journal, publish, and write the results."""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import resource
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .classify import load_model, model_card
+from .config import Config, Plan
+from .data import Report
+from .errors import SinkError
+from .pipeline import Parts, pipeline
+from .publish import publish
+from .sinks import Sink
+from .sinks.journal import Journal
+from .sources import open_source
+from .stopwatch import Stopwatch
+from .wire import DetectionMessage, Origin, detection_message, encode
+
+logger = logging.getLogger(__name__)
+
+JOURNAL = "journal.sqlite"
+DETECTIONS = "detections.jsonl"
+CANDIDATES = "candidates.jsonl"
+SUMMARY = "summary.json"
+
+
+class Search:
+    """A search of files, set up and ready to run.
+
+    What can be wrong with the input, the settings, the model's card or the output folder
+    is found here, before any sample is read and before TensorFlow is imported.
+
+    Parameters
+    ----------
+    config
+        What to search, and where the results go.
+
+    Raises
+    ------
+    MlppaError
+        As the parts do.
+
+    Attributes
+    ----------
+    summary
+        What ``summary.json`` holds; empty until `run` is exhausted.
+    detections
+        The pulses found, in the order of time; likewise.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.source = open_source(config.input)
+        card = model_card(config.classify.model)
+        self.plan = Plan.make(config.search, self.source.header, card.res)
+        self.origin = Origin(
+            stream=config.stream,
+            header=self.source.header,
+            model=card.name,
+            model_sha256=card.sha256,
+            images=config.publish.images,
+        )
+        self.summary: dict[str, Any] = {}
+        self.detections: list[DetectionMessage] = []
+        self._stopwatch = Stopwatch()
+        _make_folder(config.output)
+
+    def run(self) -> Iterator[Report]:
+        """Search; a report comes out when its messages are journalled and sent."""
+        # numba and TensorFlow take seconds to import, and a refusal should not wait for them
+        from .dedisperse.brute import BruteForce
+
+        config, timed = self.config, self._stopwatch.timed
+        with ExitStack() as stack:
+            stack.enter_context(closing(self.source))
+            key = run_key(config, self.origin)
+            journal = stack.enter_context(
+                closing(Journal(config.output / JOURNAL, config.stream, key))
+            )
+            sinks = self._open_sinks(stack)
+            classify = config.classify
+            parts = Parts(
+                source=self.source,
+                plan=self.plan,
+                kernel=stack.enter_context(closing(BruteForce(config.search.threads))),
+                classifier=load_model(classify.model, batch=classify.batch, device=classify.device),
+                min_probability=classify.min_probability,
+                mask=config.search.mask,
+                pictures=config.publish.images,
+                stopwatch=self._stopwatch,
+            )
+            began = time.monotonic()
+            tally = _Tally()
+            published = timed("publish", publish(pipeline(parts), journal, sinks, self.origin))
+            for report in timed("plot", self._plot(published)):
+                tally.add(report)
+                yield report
+            self._finish(journal, tally, time.monotonic() - began)
+            if sinks:
+                time.sleep(config.publish.linger_s)
+
+    def _open_sinks(self, stack: ExitStack) -> list[Sink]:
+        from .sinks.zmq import ReplayServer, ZmqSink
+
+        wanted = self.config.publish
+        sinks: list[Sink] = []
+        if wanted.replay is not None:
+            stack.enter_context(ReplayServer(self.config.output / JOURNAL, wanted.replay))
+        if wanted.detections is not None:
+            sinks.append(stack.enter_context(closing(ZmqSink(wanted.detections))))
+        return sinks
+
+    def _plot(self, reports: Iterable[Report]) -> Iterator[Report]:
+        """Draw a picture of every pulse, called as its message says."""
+        from .plots import plot_detection
+
+        for report in reports:
+            for detection in report.detections:
+                if detection.picture is not None:
+                    message = detection_message(detection, self.origin)
+                    path = self.config.output / str(message.image)
+                    plot_detection(detection.picture, caption(message), path)
+            yield report
+
+    def _finish(self, journal: Journal, tally: "_Tally", wall_s: float) -> None:
+        output = self.config.output
+        if not tally.samples["searched"]:
+            logger.warning("nothing could be searched: see samples_masked in %s", SUMMARY)
+        self.detections = list(journal.detections())
+        candidates = list(journal.candidates())
+        self.summary = {
+            "stream": self.config.stream,
+            "files": list(self.config.input),
+            **tally.summary(self.source.header.tsamp_s, wall_s),
+            "detections": len(self.detections),
+            "candidates": len(candidates),
+            "stage_seconds": {k: round(v, 6) for k, v in self._stopwatch.seconds.items()},
+            "peak_memory_bytes": peak_memory_bytes(),
+            "plan": self.plan.describe(),
+            "model": self.origin.model,
+            "model_sha256": self.origin.model_sha256,
+            "mlppa": __version__,
+        }
+        write_whole(output / DETECTIONS, b"".join(encode(m) + b"\n" for m in self.detections))
+        write_whole(output / CANDIDATES, b"".join(encode(m) + b"\n" for m in candidates))
+        write_whole(output / SUMMARY, json.dumps(self.summary, indent=1).encode() + b"\n")
+
+
+class _Tally:
+    """Adds up the coverage."""
+
+    def __init__(self) -> None:
+        self.first: int | None = None
+        self.last = 0
+        self.samples = dict.fromkeys(("searched", "masked", "missing", "shed"), 0)
+        self.storms = 0
+
+    def add(self, report: Report) -> None:
+        coverage = asdict(report.coverage)
+        self.first = report.coverage.start if self.first is None else self.first
+        self.last = report.coverage.stop
+        self.storms += report.coverage.storm
+        for fate in self.samples:
+            self.samples[fate] += coverage[fate]
+
+    def summary(self, tsamp_s: float, wall_s: float) -> dict[str, Any]:
+        data_s = (self.last - (self.first or 0)) * tsamp_s
+        return {
+            "data_seconds": data_s,
+            "wall_seconds": wall_s,
+            "real_time_factor": data_s / wall_s,
+            "samples": self.last - (self.first or 0),
+            **{f"samples_{fate}": count for fate, count in self.samples.items()},
+            "storms": self.storms,
+        }
+
+
+def run_key(config: Config, origin: Origin) -> str:
+    """Name what would be computed: the same input, plan and model have the same key."""
+    files = [Path(uri) for uri in config.input]
+    facts = {
+        "files": [
+            (str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()
+        ],
+        "input": config.input,
+        "search": config.search.model_dump(exclude={"threads"}),
+        "classify": config.classify.model_dump(include={"min_probability"}),
+        "header": asdict(origin.header),
+        "model": origin.model_sha256,
+        "mlppa": __version__,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def stream_name(path: str) -> str:
+    """Make a stream's name of a file's."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(path).stem)[:64] or "mlppa"
+
+
+def caption(message: DetectionMessage) -> dict[str, str]:
+    """Give the text beside a detection's picture."""
+    return {
+        "S/N": f"{message.snr:.1f}",
+        "DM": f"{message.dm:.2f} ± {message.dm_err:.2f} pc cm⁻³",
+        "width": f"{message.width_ms:.3g} ms",
+        "time": f"{message.time_s:.6f} s",
+        "MJD": f"{message.mjd:.9f}",
+        "probability": f"{message.probability:.3f}",
+        "model": message.model,
+        "stream": f"{message.stream}, beam {message.beam}",
+        "source": message.source_name or "not named",
+    }
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears under its name only when it is whole and on the disk.
+
+    Raises
+    ------
+    SinkError
+        Where it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise SinkError(path, str(error.strerror), "make room, or choose another folder") from error
+
+
+def peak_memory_bytes() -> int:
+    """Most memory this process ever had resident."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(path, str(error.strerror), "choose another output folder") from error
