@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,10 +118,33 @@ def test_two_unknown_keywords_in_a_row(fil: Path) -> None:
     assert header.notes == ("unknown header keyword observer, my_key skipped",)
 
 
+def test_many_unknown_keywords_are_one_short_warning(fil: Path) -> None:
+    fields = [string(f"key{i}") + struct.pack("<i", i) for i in range(3000)]
+    fil.write_bytes(with_fields(*fields) + bytes(32))
+    (note,) = read_header(fil).notes
+    assert note.endswith("key4 and 2995 more skipped")
+
+
+def test_names_hold_no_control_characters(fil: Path) -> None:
+    stream = replace(STREAM, source_name="a\nb\x1b[31m\0 ")
+    fil.write_bytes(pack_header(stream) + bytes(16))
+    assert read_header(fil).stream.source_name == "ab[31m"
+
+
+@pytest.mark.parametrize("number", range(1, 60))
+def test_an_unknown_number_does_not_swallow_what_follows(fil: Path, number: int) -> None:
+    # Read as the length of a text, some of these end where a later keyword begins.
+    known = string("refdm") + struct.pack("<d", 5.0) + string("period") + struct.pack("<d", 1.0)
+    fields = string("my_key"), struct.pack("<i", number), known, string("signed"), b"\1"
+    fil.write_bytes(with_fields(*fields) + bytes(32))
+    assert read_header(fil).signed
+    assert read_header(fil).notes == ("unknown header keyword my_key skipped",)
+
+
 def test_an_unknown_keyword_that_can_be_read_in_two_ways_is_refused(fil: Path) -> None:
-    # As a number of 4 bytes it is followed by "ab"; as a text of 6 by "cd".
-    value = struct.pack("<i", 6) + string("ab") + string("cd")
-    fil.write_bytes(with_fields(string("my_key"), value) + bytes(32))
+    # my_key = "observer" and a bare "Jocelyn", or a bare my_key and observer = "Jocelyn".
+    fields = string("my_key"), string("observer"), string("Jocelyn")
+    fil.write_bytes(with_fields(*fields) + bytes(32))
     with pytest.raises(FormatError, match="two ways"):
         read_header(fil)
 

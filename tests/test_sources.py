@@ -438,4 +438,4 @@ def test_bad_numbers_reach_the_cleaning(shared_data: Path) -> None:
     # The channel that is all +inf is so in the ten NaN spectra too.
     assert np.isposinf(spectra).all(axis=0).sum() == 1
     assert (np.isnan(spectra).sum(axis=1) == spectra.shape[1] - 1).sum() == 10
-    assert np.isfinite(spectra).sum() == (2000 - 10) * (spectra.shape[1] - 1)
+    assert np.isneginf(spectra).sum() == 1

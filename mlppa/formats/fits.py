@@ -145,7 +145,7 @@ def _read_cards(file: BinaryIO) -> Cards:
 
 def _value(text: str) -> Value | None:
     if match := _STRING.match(text):
-        return match[1].replace("''", "'").rstrip()
+        return "".join(filter(str.isprintable, match[1].replace("''", "'"))).rstrip()
     token = text.partition("/")[0].strip()
     if token in ("T", "F"):
         return token == "T"

@@ -44,9 +44,7 @@ _MAGIC = {
     b"\x1f\x8b": ("is compressed with gzip", "gunzip it first"),
     b"BZh": ("is compressed with bzip2", "bunzip2 it first"),
     b"\xfd7zXZ": ("is compressed with xz", "unxz it first"),
-    b"\x28\xb5\x2f\xfd": ("is compressed with zstd", "unzstd it first"),
     b"SIMPLE  =": ("is a FITS file", "read it as PSRFITS"),
-    b"\x89HDF": ("is an HDF5 file", "convert it to SIGPROC filterbank"),
 }
 _START = b"\x0c\x00\x00\x00HEADER_START"
 _KEYWORD = re.compile(rb"[A-Za-z_][A-Za-z0-9_.\-]{0,63}")
@@ -101,10 +99,7 @@ class SigprocHeader:
 
 
 def read_header(path: str | os.PathLike[str]) -> SigprocHeader:
-    """Read and check the header of a SIGPROC filterbank file.
-
-    What is odd but harmless (an unknown keyword, a wrong ``nsamples``, bytes after
-    the last whole spectrum) is told in one warning.
+    """Read and check the header of a filterbank file; oddities make one warning.
 
     Raises
     ------
@@ -188,7 +183,7 @@ def _walk(start: bytes) -> tuple[int, list[Field]]:
     """Find the fields between HEADER_START and HEADER_END.
 
     Offsets are visited in rising order; each keeps its best predecessor, that with
-    the fewest unknown keywords on the way, and whether that is the only best one.
+    the fewest unknown keywords on the way.
     """
     if not start.startswith(_START):
         _refuse_start(start)
@@ -245,12 +240,18 @@ def _value_ends(start: bytes, keyword: str, after: int) -> Iterator[int]:
     """Give each offset where the value of a keyword may end."""
     kind = KEYWORDS.get(keyword)
     if kind is None or kind == "s":
-        length = int.from_bytes(start[after : after + 4], "little")
-        if after + 4 <= len(start) and length <= MAX_STRING_BYTES:
-            yield after + 4 + length
+        end = after + 4 + int.from_bytes(start[after : after + 4], "little")
+        # A number can pose as the length of a text that swallows the next keywords.
+        plausible = kind == "s" or _text(start[after + 4 : end]).isprintable()
+        if end - after <= MAX_STRING_BYTES and plausible:
+            yield end
     if kind != "s":
         sizes = (0, 1, 4, 8) if kind is None else (struct.calcsize(f"<{kind}"),)
         yield from (after + size for size in sizes)
+
+
+def _text(raw: bytes) -> str:
+    return raw.rstrip(b"\0").decode("utf-8", "replace")
 
 
 def _trace(best: Visited, offset: int) -> list[Field]:
@@ -277,7 +278,7 @@ def _values(fields: list[Field]) -> tuple[dict[str, Value], list[str]]:
             unknown.append(keyword)
             continue
         if kind == "s":
-            value: Value = raw[4:].decode("utf-8", "replace").rstrip("\0 ")
+            value: Value = "".join(filter(str.isprintable, _text(raw[4:]))).strip()
         else:
             value = struct.unpack(f"<{kind}", raw)[0]
         # Compared as text, so that NaN equals itself.
@@ -335,7 +336,8 @@ def _notes(header: SigprocHeader, values: dict[str, Value], unknown: list[str]) 
     """Say what is odd about a header that is good enough."""
     notes: list[str] = []
     if unknown:
-        notes.append(f"unknown header keyword {', '.join(unknown)} skipped")
+        more = f" and {len(unknown) - 5} more" * (len(unknown) > 5)
+        notes.append(f"unknown header keyword {', '.join(unknown[:5])}{more} skipped")
     if "tstart" not in values:
         notes.append("tstart is missing: dates count from MJD 0")
     promised = int(values.get("nsamples", 0))
