@@ -211,6 +211,8 @@ def test_padding_is_told_by_nstot_or_by_zeros(path: Path) -> None:
     source, blocks, spectra = read(write(path, Recording(counts, cards={"NSTOT": 19})))
     assert source.nsamples == len(spectra) == 19
     assert blocks[2].valid is None
+    source, _, spectra = read(write(path, Recording(counts, cards={"NSTOT": 5})))
+    assert source.nsamples == len(spectra) == 5
 
 
 def test_a_missing_row_is_a_gap(path: Path) -> None:

@@ -82,8 +82,8 @@ class PsrfitsHeader:
     @property
     def nsamples(self) -> int:
         """Index after the last spectrum, missing rows included."""
-        stops = [start + self.spectra(row) for row, start in enumerate(self.row_starts)]
-        return int(max(stop for stop in stops if stop >= 0))
+        counts = ((start, self.spectra(row)) for row, start in enumerate(self.row_starts))
+        return int(max((start + n for start, n in counts if start >= 0 and n), default=0))
 
     def spectra(self, row: int) -> int:
         """Count the spectra of a row that are not padding."""

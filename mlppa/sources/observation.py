@@ -87,7 +87,7 @@ class FileSource:
     @property
     def nsamples(self) -> int:
         """Samples from the first to the last, those in gaps included."""
-        return self._placed[-1].start + self._placed[-1].recording.nsamples
+        return max(placed.start + placed.recording.nsamples for placed in self._placed)
 
     def blocks(self) -> Iterator[Block]:
         """Give the blocks of all files, one file after the other.
