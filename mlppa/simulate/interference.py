@@ -146,9 +146,11 @@ def random_interference(
 ) -> tuple[Interference, ...]:
     """Draw a mixture of every kind, about one of each in ten seconds of data."""
     band, low = header.f_hi_mhz - header.f_lo_mhz, header.f_lo_mhz
+    # The hum of the mains, well below the noise of a sample of the band sum.
+    hum = float(rng.uniform(0.02, 0.2)) / (SYSTEM_LEVEL * float(np.sqrt(header.nchans)))
     items = [
         Interference("dead", f_lo_mhz=low, f_hi_mhz=low + float(rng.uniform(0, 0.03)) * band),
-        Interference("hum", level=float(rng.uniform(0.001, 0.02)), period_s=1 / 50),
+        Interference("hum", level=hum, period_s=1 / 50),
     ]
     for _ in range(max(1, round(seconds / 10))):
         items += _broad(header, seconds, rng) + _narrow(header, seconds, rng)
@@ -193,7 +195,7 @@ def _narrow(
     return [
         _somewhere(draw("carrier", seconds / 2, rng.uniform(0.5, 5)), channel, header, rng),
         _somewhere(draw("pulsed", seconds / 5, rng.uniform(1, 20)), 2 * channel, header, rng),
-        _somewhere(draw("radar", min(2.0, seconds), rng.uniform(0.2, 2)), 0.3, header, rng),
+        _somewhere(draw("radar", min(2.0, seconds / 5), rng.uniform(0.2, 2)), 0.3, header, rng),
     ]
 
 

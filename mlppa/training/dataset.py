@@ -1,0 +1,287 @@
+"""Labelled images from simulated skies, cut by the same code as live ones."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..clean import clean
+from ..config import Plan, SearchSettings
+from ..data import BoolArray, Candidate, FilterbankHeader, Float32Array, ImageBatch
+from ..dedisperse import Kernel
+from ..dispersion import channel_shape, dm_per_sample
+from ..gulps import gulps
+from ..images import FEATURES, cut_images
+from ..search import SearchPlan, search
+from ..simulate import (
+    Interference,
+    Kind,
+    Pulse,
+    Sky,
+    SkySource,
+    random_interference,
+    reach,
+    shape_pulse,
+)
+
+#: Length of a training sky in samples, and pulses in it.
+SKY_SAMPLES = 32768
+SKY_PULSES = 16
+
+#: Images without a pulse that are kept of one sky: a storm must not fill the set.
+MOST_NEGATIVES = 48
+
+#: Longest boxcar in samples.
+WIDEST = 128
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """Labelled images.
+
+    Parameters
+    ----------
+    images, features
+        As in `ImageBatch`, shapes (n, res, res) and (n, 4).
+    labels
+        True where the image shows a pulse, shape (n,).
+    skies
+        Which sky each comes from, shape (n,): sets are split by sky, never inside one.
+    missed
+        S/N of the pulses that the search did not find, shape (m,).
+    """
+
+    images: Float32Array
+    features: Float32Array
+    labels: BoolArray
+    skies: NDArray[np.int64]
+    missed: Float32Array
+
+    @property
+    def snrs(self) -> Float32Array:
+        """S/N of each candidate."""
+        return self.features[:, FEATURES.index("snr")]
+
+    def take(self, which: NDArray[np.generic]) -> "Examples":
+        """Give some of them, by a mask or by indices."""
+        return Examples(
+            self.images[which],
+            self.features[which],
+            self.labels[which],
+            self.skies[which],
+            self.missed,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Which sky to draw: the same numbers give the same one.
+
+    Parameters
+    ----------
+    seed, number
+        Of the set, and of the sky in it.
+    res
+        Pixels of an image.
+    threshold
+        S/N from which peaks are candidates.
+    """
+
+    seed: int
+    number: int
+    res: int
+    threshold: float
+
+
+def join(parts: Iterable[Examples]) -> Examples:
+    """Put sets of examples together."""
+    held = list(parts)
+    return Examples(
+        np.concatenate([part.images for part in held]),
+        np.concatenate([part.features for part in held]),
+        np.concatenate([part.labels for part in held]),
+        np.concatenate([part.skies for part in held]),
+        np.concatenate([part.missed for part in held]),
+    )
+
+
+def random_plan(rng: np.random.Generator, res: int, threshold: float) -> Plan:
+    """Draw a telescope and a search: 0.3 to 4 GHz, 64 to 1024 channels, any depth."""
+    centre_mhz = _between(rng, 300, 4000)
+    band_mhz = centre_mhz * _between(rng, 0.05, 0.6)
+    nchans = int(rng.choice([64, 128, 256, 512, 1024], p=[0.2, 0.25, 0.3, 0.2, 0.05]))
+    foff_mhz = float(rng.choice([-1, 1])) * band_mhz / nchans
+    header = FilterbankHeader(
+        nchans=nchans,
+        fch1_mhz=centre_mhz - foff_mhz * (nchans - 1) / 2,
+        foff_mhz=foff_mhz,
+        tsamp_s=_between(rng, 4e-5, 2e-3),
+        tstart_mjd=60000.0,
+        nbits=int(rng.choice([1, 2, 4, 8, 16, 32], p=[0.08, 0.17, 0.15, 0.4, 0.1, 0.1])),
+    )
+    longest = _between(rng, 300, 5000)
+    settings = SearchSettings(
+        dm_max=longest * dm_per_sample(header.freqs_mhz, header.tsamp_s),
+        width_max_ms=1e3 * WIDEST * header.tsamp_s,
+        threshold=threshold,
+        threads=1,
+        delays_per_octave=int(rng.choice([1024, 4096])),
+    )
+    return Plan.make(settings, header, res)
+
+
+def random_examples(at: Draw, kernel: Kernel, kind: Kind | None = None) -> Examples:
+    """Draw a telescope and a sky, search it and label what comes out.
+
+    Parameters
+    ----------
+    at
+        Which draw; the same one gives the same examples.
+    kernel
+        What does the dedispersion.
+    kind
+        The only interference there is; None for none or a mixture of every kind.
+    """
+    rng = np.random.default_rng((at.seed, at.number))
+    plan = random_plan(rng, at.res, at.threshold)
+    sky = training_sky(plan, rng, kind)
+    return sky_examples(sky, plan, kernel, at.number)
+
+
+def training_sky(plan: Plan, rng: np.random.Generator, kind: Kind | None = None) -> Sky:
+    """Draw a crowded sky: pulses of every sort, and interference in two of three."""
+    header = plan.header
+    pulses = tuple(_pulse(plan, rng, slot) for slot in range(SKY_PULSES))
+    seconds = SKY_SAMPLES * header.tsamp_s
+    sets: list[Interference] = []
+    if kind or rng.uniform() < 2 / 3:
+        for _ in range(int(rng.integers(1, 4))):
+            sets += random_interference(header, seconds, rng)
+    return Sky(
+        header=header,
+        nsamples=SKY_SAMPLES,
+        pulses=pulses,
+        interference=tuple(
+            item for item in sets if kind in (None, item.kind) and _is_no_pulse(item, header)
+        ),
+        seed=int(rng.integers(2**31)),
+        bandpass=float(rng.uniform(0, 0.8)),
+    )
+
+
+def sky_examples(sky: Sky, plan: Plan, kernel: Kernel, number: int) -> Examples:
+    """Search a sky and label what comes out.
+
+    A candidate is a pulse if it is the strongest one at the place of a pulse, each
+    pulse having one at most. What else lies near a pulse is neither, and left out.
+    """
+    pieces = list(live_images(SkySource(sky), plan, kernel))
+    candidates = [c for piece in pieces for c in piece.searched.candidates]
+    labels, keep, found = match(candidates, sky.pulses, plan)
+    images = np.concatenate([piece.images for piece in pieces])
+    features = np.concatenate([piece.features for piece in pieces])
+    missed = [p.snr for p, hit in zip(sky.pulses, found, strict=True) if not hit]
+    all_of_it = Examples(
+        images, features, labels, np.full(len(labels), number), np.array(missed, np.float32)
+    )
+    rng = np.random.default_rng((sky.seed, 4))
+    negatives = rng.permutation(np.flatnonzero(keep & ~labels))[:MOST_NEGATIVES]
+    return all_of_it.take(np.sort(np.concatenate([np.flatnonzero(labels), negatives])))
+
+
+def live_images(source: SkySource, plan: Plan, kernel: Kernel) -> Iterator[ImageBatch]:
+    """Take a source through the stages of the pipeline, as far as its images."""
+    cleaned = clean(gulps(source.blocks(), plan.gulp), len(plan.search.octaves), plan.baseline)
+    return cut_images(search(cleaned, plan.search, kernel), plan.search)
+
+
+def match(
+    candidates: list[Candidate], pulses: tuple[Pulse, ...], plan: Plan
+) -> tuple[BoolArray, BoolArray, BoolArray]:
+    """Match candidates to pulses, one to one.
+
+    Returns
+    -------
+    labels
+        Whether each candidate is a pulse.
+    keep
+        Whether it is certain what it is.
+    found
+        Whether each pulse has a candidate.
+    """
+    labels, keep = np.zeros(len(candidates), np.bool_), np.ones(len(candidates), np.bool_)
+    found = np.zeros(len(pulses), np.bool_)
+    sweeps = np.array([c.dm for c in candidates]) / plan.search.unit_dm
+    times = np.array([c.sample for c in candidates]) + plan.search.mean_shape * sweeps
+    snrs = np.array([c.snr for c in candidates])
+    for number in np.argsort([-pulse.snr for pulse in pulses]):
+        pulse = pulses[number]
+        width = shape_pulse(pulse, plan.header).boxcar_samples
+        off_sweep, off_time = _distance(pulse, plan.search, plan.header, sweeps, times)
+        here = (off_sweep <= 3 * width + 4) & (off_time <= 1.5 * width + 4) & ~labels
+        near = (off_sweep <= 8 * width + 16) & (off_time <= 0.6 * off_sweep + 3 * width + 8)
+        keep &= ~near
+        if here.any():
+            labels[np.flatnonzero(here)[snrs[here].argmax()]] = True
+            found[number] = True
+    return labels, keep | labels, found
+
+
+def _distance(
+    pulse: Pulse,
+    search: SearchPlan,
+    header: FilterbankHeader,
+    sweeps: NDArray[np.float64],
+    times: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How far candidates are from a pulse in sweep and in time at the mean delay, in samples."""
+    sweep = pulse.dm / search.unit_dm
+    time = pulse.time_s / header.tsamp_s + search.mean_shape * sweep
+    return np.abs(sweeps - sweep), np.abs(times - time)
+
+
+def _is_no_pulse(item: Interference, header: FilterbankHeader) -> bool:
+    """Whether it can be told from a pulse: a chirp must bend away from the delay law."""
+    if item.kind != "chirp":
+        return True
+    shape = np.sort(channel_shape(header.freqs_mhz))
+    bend = np.abs(shape - np.linspace(0, 1, header.nchans)).max()
+    return bool(bend * (item.stop_s - item.start_s) > 3 * item.width_ms / 1e3)
+
+
+def _pulse(plan: Plan, rng: np.random.Generator, slot: int) -> Pulse:
+    header, tsamp_s = plan.header, plan.header.tsamp_s
+    width = _between(rng, 0.5, WIDEST / 3)
+    sweep = _between(rng, max(8.0, 3 * width), plan.search.max_sweep)
+    pulse = Pulse(
+        time_s=0.0,
+        dm=sweep * plan.search.unit_dm,
+        width_ms=1e3 * width * tsamp_s,
+        snr=_between(rng, 5.5, 30) if rng.uniform() < 0.8 else _between(rng, 30, 300),
+        spectral_index=float(rng.uniform(-4, 4)),
+        **_band(rng, header),
+    )
+    if rng.uniform() < 0.2:
+        # Half of a width or so at the middle of the band.
+        centre_ghz = (header.f_lo_mhz + header.f_hi_mhz) / 2e3
+        pulse = replace(pulse, scatter_ms=pulse.width_ms * _between(rng, 0.1, 2) * centre_ghz**4)
+    start, stop = reach(pulse, header)
+    room = max(SKY_SAMPLES - (stop - start), 0)
+    first = (slot + rng.uniform(0.1, 0.9)) / SKY_PULSES * room
+    return replace(pulse, time_s=(first - start) * tsamp_s)
+
+
+def _band(rng: np.random.Generator, header: FilterbankHeader) -> dict[str, float]:
+    """Give two of three pulses all of the band, the others a part of it."""
+    if rng.uniform() < 2 / 3:
+        return {}
+    width_mhz = header.f_hi_mhz - header.f_lo_mhz
+    share = float(rng.uniform(0.3, 1))
+    low = header.f_lo_mhz + float(rng.uniform(0, 1 - share)) * width_mhz
+    return {"f_lo_mhz": low, "f_hi_mhz": low + share * width_mhz}
+
+
+def _between(rng: np.random.Generator, low: float, high: float) -> float:
+    """Draw evenly in the logarithm."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(max(high, low)))))
