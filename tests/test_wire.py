@@ -221,7 +221,7 @@ def test_every_coverage_survives_the_wire(samples: tuple[int, ...], stream: str)
     start, searched, masked, missing, shed = samples
     start = start // 2
     message = CoverageMessage.model_validate(
-        cov_message(1).model_dump()
+        cov_message(1).model_dump(by_alias=True)
         | {"stream": stream, "start": start, "stop": start + sum(samples[1:])}
         | {"searched": searched, "masked": masked, "missing": missing, "shed": shed}
     )

@@ -29,8 +29,6 @@ class _Message(BaseModel):
         strict=True,
         extra="forbid",
         allow_inf_nan=False,
-        validate_by_name=True,
-        validate_by_alias=True,
         use_attribute_docstrings=True,
     )
 
