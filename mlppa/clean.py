@@ -185,10 +185,11 @@ def _outliers(values: NDArray[np.floating], good: BoolArray, least: float) -> Bo
 
 
 def _dropped(rows: Float32Array) -> BoolArray:
-    """Find samples in which every channel has the same value: a dropped packet, not sky."""
+    """Find samples without sky: no number in them, or the same one in every channel."""
+    empty = np.isnan(rows).all(axis=0)
     if len(rows) < FEWEST_CHANNELS_FOR_DROPS:
-        return np.zeros(rows.shape[1], np.bool_)
-    return np.asarray((rows == rows[:1]).all(axis=0))
+        return np.asarray(empty)
+    return np.asarray(empty | (rows == rows[:1]).all(axis=0))
 
 
 def _quantise(rows: Float32Array, moments: _Moments) -> Int8Array:

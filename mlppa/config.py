@@ -159,7 +159,7 @@ class Plan:
 
     @property
     def baseline(self) -> int:
-        """Window of the running baseline: four times what the longest boxcar looks for."""
+        """Window of the running baseline: it does not follow the longest pulse, but gain steps."""
         return 4 * self.search.max_width
 
     @staticmethod

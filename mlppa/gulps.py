@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from .data import Block, BoolArray, Gulp
 from .errors import InputError
-from .metrics import GAPS
+from .metrics import BLOCKS, GAPS
 
 
 def gulps(blocks: Iterable[Block], nsamples: int) -> Iterator[Gulp]:
@@ -32,6 +32,7 @@ def gulps(blocks: Iterable[Block], nsamples: int) -> Iterator[Gulp]:
     tray: _Tray | None = None
     cursor: int | None = None
     for block in blocks:
+        BLOCKS.inc()
         if cursor is not None and block.start < cursor:
             raise InputError(
                 f"block at sample {block.start}",

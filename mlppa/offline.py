@@ -212,15 +212,20 @@ def caption(message: DetectionMessage) -> dict[str, str]:
     """Give the text beside a detection's picture."""
     return {
         "S/N": f"{message.snr:.1f}",
-        "DM": f"{message.dm:.2f} ± {message.dm_err:.2f} pc cm⁻³",
+        "DM (pc cm⁻³)": f"{message.dm:.2f} ± {message.dm_err:.2f}",
         "width": f"{message.width_ms:.3g} ms",
         "time": f"{message.time_s:.6f} s",
         "MJD": f"{message.mjd:.9f}",
         "probability": f"{message.probability:.3f}",
         "model": message.model,
-        "stream": f"{message.stream}, beam {message.beam}",
-        "source": message.source_name or "not named",
+        "stream": _short(message.stream),
+        "beam": str(message.beam),
+        "source": _short(message.source_name or "not named"),
     }
+
+
+def _short(text: str, most: int = 24) -> str:
+    return text if len(text) <= most else f"{text[: most - 9]}…{text[-8:]}"
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -12,7 +12,7 @@ from .decide import decide
 from .dedisperse import Kernel
 from .gulps import gulps
 from .images import cut_images
-from .metrics import BLOCKS, SAMPLES
+from .metrics import SAMPLES
 from .search import search
 from .sources import Source
 from .stopwatch import Stopwatch
@@ -87,7 +87,6 @@ def account(reports: Iterable[Report]) -> Iterator[Report]:
     """Count in the metrics what became of every sample."""
     for report in reports:
         c = report.coverage
-        BLOCKS.inc()
         for fate, samples in (
             ("searched", c.searched),
             ("masked", c.masked),

@@ -13,8 +13,8 @@ import typer
 if TYPE_CHECKING:
     from ..offline import Search
 
-type Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
-type AsJson = Annotated[bool, typer.Option("--json", help="Print for machines.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print for machines.")]
 
 
 class Device(StrEnum):

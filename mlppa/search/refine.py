@@ -19,6 +19,11 @@ WIDTH_TRIALS = 17
 #: Samples on either side from which the noise is measured.
 NOISE_REACH = 2048
 
+#: ... in stretches of this many; their median is certain to a few percent, so that less
+#: than NOISE_CERTAIN is no evidence that channels share noise.
+NOISE_STRETCH = 128
+NOISE_CERTAIN = 1.05
+
 #: A boxcar counts if at least this part of its cells carries signal: a pulse cut by
 #: the edge of the data is measured on what is there, but not on a few channels.
 LEAST_PRESENT = 0.5
@@ -137,17 +142,21 @@ def _best(
 def _noise(history: History, plan: "SearchPlan", peak: _Peak) -> float:
     """Noise around a peak over what independent channels would give; never below 1.
 
-    Noise that the channels share, interference most of all, makes it larger.
+    Noise that the channels share, interference most of all, makes it larger. The median
+    of short stretches does not see other pulses nearby.
     """
     half = NOISE_REACH + 2 * peak.width
     begin = int(np.rint(peak.time)) - half
     sums, cells = series(history, plan, begin, np.array([peak.sweep]), 2 * half + 1)
     off = np.abs(np.arange(2 * half + 1) - half) > 2 * peak.width
     off &= cells[0] >= LEAST_PRESENT * max(int(cells.max()), 1)
-    if np.count_nonzero(off) < NOISE_REACH // 4:
+    z = (sums[0, off] / (SIGMA * np.sqrt(cells[0, off]))).astype(np.float32)
+    stretches = len(z) // NOISE_STRETCH
+    if stretches < 4:
         return 1.0
-    z = sums[0, off] / (SIGMA * np.sqrt(cells[0, off]))
-    return max(1.0, float(clipped_moments(z[None, :].astype(np.float32))[1][0]))
+    _, std = clipped_moments(z[: stretches * NOISE_STRETCH].reshape(stretches, NOISE_STRETCH))
+    noise = float(np.median(std))
+    return noise if noise > NOISE_CERTAIN else 1.0
 
 
 def _snr_zero_dm(history: History, plan: "SearchPlan", peak: _Peak) -> float:
