@@ -18,7 +18,7 @@ FLOORS = (
         *("sources", "sinks", "gulps", "clean", "dedisperse", "search", "images", "classify"),
         *("decide", "publish", "listen", "plots", "simulate", "watchdog"),
     },
-    {"config", "pipeline", "training", "dashboard"},
+    {"config", "pipeline", "offline", "training", "dashboard"},
     {"cli", "service", "demo", "__main__"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -34,7 +34,8 @@ def test_every_pulse_is_found_once_and_nothing_else() -> None:
     for pulse, measured in pairs:
         assert measured is not None, pulse
         candidate = measured.candidate
-        assert measured.snr == pytest.approx(pulse.snr, abs=3)
+        # the running baseline takes up to a fifth of a wide pulse of low DM
+        assert measured.snr == pytest.approx(pulse.snr, rel=0.2)
         assert abs(measured.dm - pulse.dm) < 4 * candidate.dm_err + 0.5
         assert abs(measured.time_s - pulse.time_s) < max(pulse.width_ms, 2) * 1e-3
         assert candidate.dm_err > 0
