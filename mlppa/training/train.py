@@ -141,7 +141,10 @@ def fit(recipe: Recipe, examples: Examples) -> Any:
         ],
         verbose=0,
     )
-    return model
+    # A fresh one has the weights without the optimiser, which is twice as large.
+    trained = build(recipe.architecture, recipe.res, recipe.seed)
+    trained.set_weights(model.get_weights())
+    return trained
 
 
 def as_network(model: Any) -> Network:
