@@ -1,4 +1,4 @@
-"""Samples of 1, 2 and 4 bits, several to a byte."""
+"""Samples of 1, 2 and 4 bits, several to a byte, by sigpyproc's kernels."""
 
 from typing import Literal
 
@@ -8,10 +8,7 @@ from numpy.typing import NDArray
 type UInt8Array = NDArray[np.uint8]
 type First = Literal["low", "high"]
 
-
-def _shifts(nbits: int, first: First) -> UInt8Array:
-    shifts = np.arange(0, 8, nbits, dtype=np.uint8)
-    return shifts if first == "low" else shifts[::-1]
+_BIT_ORDER = {"low": "little", "high": "big"}
 
 
 def unpack_bits(packed: UInt8Array, nbits: int, *, first: First = "low") -> UInt8Array:
@@ -32,11 +29,9 @@ def unpack_bits(packed: UInt8Array, nbits: int, *, first: First = "low") -> UInt
     samples
         Shape (n * 8 / nbits,), values from 0 to 2**nbits - 1.
     """
-    values = np.arange(256, dtype=np.uint8)[:, None] >> _shifts(nbits, first)
-    table = np.ascontiguousarray(values & (2**nbits - 1))
-    # One look-up per byte: all its samples are moved as a single wide integer.
-    wide = table.view(f"u{8 // nbits}").ravel()
-    return wide[packed].view(np.uint8)
+    from sigpyproc.io.bits import unpack  # its kernels take a second to import
+
+    return np.asarray(unpack(packed, nbits, bitorder=_BIT_ORDER[first]), np.uint8)
 
 
 def pack_bits(samples: UInt8Array, nbits: int, *, first: First = "low") -> UInt8Array:
@@ -47,5 +42,6 @@ def pack_bits(samples: UInt8Array, nbits: int, *, first: First = "low") -> UInt8
     samples
         Values from 0 to 2**nbits - 1, shape (n,), n a multiple of 8 / nbits.
     """
-    groups = samples.reshape(-1, 8 // nbits) << _shifts(nbits, first)
-    return np.asarray(np.bitwise_or.reduce(groups, axis=1), np.uint8)
+    from sigpyproc.io.bits import pack
+
+    return np.asarray(pack(samples, nbits, bitorder=_BIT_ORDER[first]), np.uint8)
