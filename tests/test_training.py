@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlppa.classify import import_keras, load_model, model_card
+from mlppa.classify import Classifier, import_keras, load_model, model_card
 from mlppa.config import Plan, SearchSettings
 from mlppa.data import Candidate, FilterbankHeader
 from mlppa.dedisperse.brute import BruteForce
 from mlppa.errors import ConfigError
 from mlppa.images import FEATURES
-from mlppa.simulate import Interference, Pulse, Sky
+from mlppa.simulate import Interference, Pulse, Sky, SkySource
+from mlppa.sources import Source, open_source
 from mlppa.training import dataset
 from mlppa.training.architecture import ARCHITECTURES, build
 from mlppa.training.card import save_model
@@ -21,6 +22,7 @@ from mlppa.training.dataset import (
     Draw,
     Examples,
     join,
+    live_images,
     match,
     random_examples,
     random_plan,
@@ -185,6 +187,55 @@ def test_a_network_learns_is_written_and_reads_back(tmp_path: Path) -> None:
     classifier = load_model(folder, device="cpu")
     np.testing.assert_allclose(classifier(examples.images, examples.features), expected, atol=1e-5)
     assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.fixture(scope="module")
+def spine() -> Classifier:
+    """The model that comes with the program."""
+    return load_model("spine-64", device="cpu")
+
+
+def probabilities(
+    source: Source, plan: Plan, classifier: Classifier
+) -> list[tuple[Candidate, float]]:
+    pieces = live_images(source, plan, BruteForce(1))
+    return [
+        (candidate, float(p))
+        for piece in pieces
+        for candidate, p in zip(
+            piece.searched.candidates, classifier(piece.images, piece.features), strict=True
+        )
+    ]
+
+
+def test_the_model_tells_pulses_from_interference(spine: Classifier) -> None:
+    pulses = [
+        Pulse(time_s=1.5 * n, dm=100.0 + 80 * n, width_ms=2.0 * n, snr=15.0) for n in range(1, 9)
+    ]
+    bursts = [Interference("burst", 2.2 + 1.5 * n, 2.22 + 1.5 * n, level=1.0) for n in range(8)]
+    carrier = Interference("pulsed", 0, 15, 8.0, 1400, 1403, period_s=0.3, width_ms=15.0)
+    sky = Sky(
+        header=HEADER,
+        nsamples=16384,
+        pulses=tuple(pulses),
+        interference=(*bursts, carrier),
+        seed=12,
+    )
+    said = probabilities(SkySource(sky), PLAN, spine)
+    labels, keep, found = match([c for c, _ in said], sky.pulses, PLAN)
+    assert found.all()
+    assert all(p > 0.5 for (_, p), label in zip(said, labels, strict=True) if label)
+    others = [p for (_, p), other in zip(said, keep & ~labels, strict=True) if other]
+    assert len(others) >= 6
+    assert max(others) < 0.5
+
+
+def test_the_model_knows_a_real_burst(spine: Classifier, shared_data: Path) -> None:
+    source = open_source([str(shared_data / "real" / "FRB20180417A_askap_beam28.fil")])
+    plan = Plan.make(SearchSettings(threads=1), source.header, 64)
+    said = probabilities(source, plan, spine)
+    [probability] = [p for c, p in said if abs(c.dm - 475) < 5 and c.snr > 12]
+    assert probability > 0.9
 
 
 def test_a_recipe_is_read_and_checked(tmp_path: Path) -> None:

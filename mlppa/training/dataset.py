@@ -24,6 +24,7 @@ from ..simulate import (
     reach,
     shape_pulse,
 )
+from ..sources import Source
 
 #: Length of a training sky in samples, and pulses in it.
 SKY_SAMPLES = 32768
@@ -190,7 +191,7 @@ def sky_examples(sky: Sky, plan: Plan, kernel: Kernel, number: int) -> Examples:
     return all_of_it.take(np.sort(np.concatenate([np.flatnonzero(labels), negatives])))
 
 
-def live_images(source: SkySource, plan: Plan, kernel: Kernel) -> Iterator[ImageBatch]:
+def live_images(source: Source, plan: Plan, kernel: Kernel) -> Iterator[ImageBatch]:
     """Take a source through the stages of the pipeline, as far as its images."""
     cleaned = clean(gulps(source.blocks(), plan.gulp), len(plan.search.octaves), plan.baseline)
     return cut_images(search(cleaned, plan.search, kernel), plan.search)
@@ -263,7 +264,7 @@ def _pulse(plan: Plan, rng: np.random.Generator, slot: int) -> Pulse:
         **_band(rng, header),
     )
     if rng.uniform() < 0.2:
-        # Half of a width or so at the middle of the band.
+        # A tenth of a width to two widths, at the middle of the band.
         centre_ghz = (header.f_lo_mhz + header.f_hi_mhz) / 2e3
         pulse = replace(pulse, scatter_ms=pulse.width_ms * _between(rng, 0.1, 2) * centre_ghz**4)
     start, stop = reach(pulse, header)

@@ -187,6 +187,7 @@ def evaluate(network: Network, recipe: Recipe, kernel: Kernel) -> dict[str, Any]
 def facts(recipe: Recipe, examples: Examples, metrics: dict[str, Any]) -> dict[str, Any]:
     """Give what the card of a model tells."""
     return {
+        "summary": f"{recipe.architecture} network trained on {recipe.skies} simulated skies",
         "version": __version__,
         "license": "BSD-3-Clause",
         "recipe": recipe.model_dump(),
