@@ -10,7 +10,7 @@ from typing import Any
 from .config import Config, checked
 from .data import FilterbankHeader
 from .listen import listen
-from .offline import Search
+from .offline import Search, make_folder
 from .plots import plot_found
 from .simulate import Population, Pulse, Sky, match, random_sky, write_filterbank
 from .wire import CoverageMessage, DetectionMessage
@@ -113,7 +113,7 @@ def run_demo(
     follow
         Runs the search, showing its progress.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     sky = demo_sky(seconds, seed)
     data = folder / "demo.fil"
     write_filterbank(sky, data)

@@ -74,7 +74,13 @@ class Search:
         self.summary: dict[str, Any] = {}
         self.detections: list[DetectionMessage] = []
         self._stopwatch = Stopwatch()
-        _make_folder(config.output)
+        self._stopped = False
+        make_folder(config.output)
+
+    def close(self) -> None:
+        """Let `run` end soon, from any thread or signal handler: what is in flight comes out."""
+        self._stopped = True
+        self.source.close()
 
     def run(self) -> Iterator[Report]:
         """Search; a report comes out when its messages are journalled and sent."""
@@ -102,13 +108,26 @@ class Search:
             )
             began = time.monotonic()
             tally = _Tally()
-            published = timed("publish", publish(pipeline(parts), journal, sinks, self.origin))
+            reports = self._guard(pipeline(parts), journal)
+            published = timed("publish", publish(reports, journal, sinks, self.origin))
             for report in timed("plot", self._plot(published)):
                 tally.add(report)
                 yield report
             self._finish(journal, tally, time.monotonic() - began)
-            if sinks:
-                time.sleep(config.publish.linger_s)
+            self._linger()
+
+    def _guard(self, reports: Iterable[Report], journal: Journal) -> Iterator[Report]:
+        """Before what a stop has cut short is journalled, note that it is not final."""
+        for report in reports:
+            if self._stopped:
+                journal.begin_anew_next_time()
+            yield report
+
+    def _linger(self) -> None:
+        """Stay reachable for a while, but not when told to stop."""
+        until = time.monotonic() + self.config.publish.linger_s
+        while not self._stopped and time.monotonic() < until:
+            time.sleep(min(0.1, max(until - time.monotonic(), 0)))
 
     def _open_sinks(self, stack: ExitStack) -> list[Sink]:
         from .sinks.zmq import ReplayServer, ZmqSink
@@ -135,7 +154,9 @@ class Search:
 
     def _finish(self, journal: Journal, tally: "_Tally", wall_s: float) -> None:
         output = self.config.output
-        if not tally.samples["searched"]:
+        if self._stopped:
+            logger.warning("stopped after %d samples: the next run begins anew", tally.last)
+        elif not tally.samples["searched"]:
             logger.warning("nothing could be searched: see samples_masked in %s", SUMMARY)
         self.detections = list(journal.detections())
         candidates = list(journal.candidates())
@@ -143,6 +164,7 @@ class Search:
             "stream": self.config.stream,
             "files": list(self.config.input),
             **tally.summary(self.source.header.tsamp_s, wall_s),
+            "stopped": self._stopped,
             "detections": len(self.detections),
             "candidates": len(candidates),
             "stage_seconds": {k: round(v, 6) for k, v in self._stopwatch.seconds.items()},
@@ -196,6 +218,7 @@ def run_key(config: Config, origin: Origin) -> str:
         "input": config.input,
         "search": config.search.model_dump(exclude={"threads"}),
         "classify": config.classify.model_dump(include={"min_probability"}),
+        "images": config.publish.images,
         "header": asdict(origin.header),
         "model": origin.model_sha256,
         "mlppa": __version__,
@@ -254,7 +277,14 @@ def peak_memory_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _make_folder(path: Path) -> None:
+def make_folder(path: Path) -> None:
+    """Make a folder for results.
+
+    Raises
+    ------
+    SinkError
+        Where it cannot be made.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -215,6 +215,11 @@ class Journal(JournalReader):
             self._database.execute("UPDATE run SET sent_seq = max(sent_seq, ?)", (seq,))
             self._database.execute("PRAGMA synchronous = FULL")
 
+    def begin_anew_next_time(self) -> None:
+        """Let no later run continue this one: what comes now was cut short."""
+        with _explained(self.path):
+            self._database.execute("UPDATE run SET run_key = ''")
+
     def _prepare(self) -> None:
         with _explained(self.path):
             # Before anything is written: a file of somebody else's stays as it is.
