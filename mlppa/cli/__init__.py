@@ -17,6 +17,7 @@ app = typer.Typer(
     name="mlppa",
     help="Find and classify radio transients: filterbank files in, detections out.",
     add_completion=False,
+    no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 app.command()(sky.demo)
@@ -39,7 +40,8 @@ def main() -> None:
     )
     logging.getLogger("numba").setLevel(logging.WARNING)
     try:
-        code = app(standalone_mode=False)
+        # --debug is welcome on either side of the command
+        code = app([word for word in sys.argv[1:] if word != "--debug"], standalone_mode=False)
     except MlppaError as error:
         _say_error(str(error), debug)
         code = error.exit_code
@@ -66,11 +68,20 @@ def _say_error(text: str, debug: bool) -> None:
     typer.echo(f"mlppa: error: {' '.join(text.split())}", err=True)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def _common(
     debug: Annotated[bool, typer.Option("--debug", help="Log all, and show tracebacks.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
 ) -> None:
-    if version:
-        typer.echo(__version__)
-        raise typer.Exit
+    """Do nothing: these options go with every command."""

@@ -63,13 +63,13 @@ def search(
         "publish": _given(detections=publish, replay=replay, linger_s=linger_s, images=images),
     }
     found = Search(checked(Config, content, "options"))
-    with draining(found.source.close) as stopped:
+    with draining(found.close) as stopped:
         follow(found, quiet)
     if as_json:
         typer.echo(json.dumps(found.summary))
     elif not quiet:
         _print_search(found)
-    if stopped == [signal.SIGINT]:
+    if signal.SIGINT in stopped:
         raise typer.Exit(130)
 
 
@@ -80,14 +80,16 @@ def _given(**options: Any) -> dict[str, Any]:
 
 @contextmanager
 def draining(close: Callable[[], None]) -> Iterator[list[int]]:
-    """On SIGTERM or SIGINT close the source; what is in flight still comes out."""
+    """On SIGTERM or SIGINT close; what is in flight still comes out. A second one is final."""
     stopped: list[int] = []
 
     def stop(number: int, _: object) -> None:
         stopped.append(number)
+        signal.signal(number, before[number])
         close()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers: tuple[int, ...] = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield stopped
     finally:
@@ -129,7 +131,8 @@ def _print_search(found: "Search") -> None:
 
     summary = found.summary
     console = Console(highlight=False, soft_wrap=True)
-    table = Table(title=f"{summary['detections']} detections", title_justify="left")
+    plural = "" if summary["detections"] == 1 else "s"
+    table = Table(title=f"{summary['detections']} detection{plural}", title_justify="left")
     for heading in ("time (s)", "MJD", "DM (pc/cc)", "S/N", "width (ms)", "probability"):
         table.add_column(heading, justify="right", no_wrap=True)
     for m in found.detections:
