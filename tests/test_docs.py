@@ -1,0 +1,207 @@
+"""The pages say what is so: tables are whole, links lead somewhere, commands do what they say."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from prometheus_client.metrics import MetricWrapperBase
+
+from mlppa import errors, metrics
+from mlppa.cli import BUG
+from mlppa.sinks import Sink
+from mlppa.sources import Source
+from mlppa.wire import decode
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+OPERATIONS = (DOCS / "operations.md").read_text()
+TUTORIALS = ("search", "detection", "listen")
+PORTS = ("5757", "5758")
+
+
+def section(page: str, heading: str) -> str:
+    """What stands under a heading, up to the next of the same rank or a higher one."""
+    rank = heading.split(" ")[0]
+    _, _, rest = page.partition(f"\n{heading}\n")
+    assert rest, f"there is no {heading!r}"
+    return re.split(rf"\n#{{1,{len(rank)}}} ", rest)[0]
+
+
+def first_cells(text: str) -> list[str]:
+    """First cells of all table rows, without their heads."""
+    cells = re.findall(r"^\| *([^|]*?) *\|", text, re.MULTILINE)
+    return [c for i, c in enumerate(cells) if c.strip("-") and cells[i + 1 : i + 2] != ["---"]]
+
+
+def names(cells: list[str]) -> list[str]:
+    """What stands between backticks."""
+    return re.findall(r"`([^`]+)`", " ".join(cells))
+
+
+def blocks(page: str, *languages: str) -> Iterator[tuple[str, str]]:
+    """Give the fenced blocks of a page that are in one of the languages."""
+    for language, text in re.findall(r"^```(\w+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        if language in languages:
+            yield language, text
+
+
+def exported(metric: MetricWrapperBase) -> str:
+    """Name of a metric as Prometheus sees it, with its labels."""
+    (family,) = metric.describe()
+    labels = ",".join(metric._labelnames)
+    name = f"{family.name}_total" if family.type == "counter" else family.name
+    return name + (f"{{{labels}}}" if labels else "")
+
+
+def test_every_metric_is_explained() -> None:
+    declared = [exported(m) for m in vars(metrics).values() if isinstance(m, MetricWrapperBase)]
+    assert len(declared) > 10
+    assert names(first_cells(section(OPERATIONS, "## Metrics"))) == declared
+
+
+def test_every_stage_is_explained() -> None:
+    stages = names(first_cells(section(OPERATIONS, "### Where the time goes")))
+    assert tuple(stages) == metrics.STAGES
+
+
+def test_every_exit_code_is_explained() -> None:
+    raised = [e for e in vars(errors).values() if isinstance(e, type)]
+    codes = {e.exit_code for e in raised if issubclass(e, errors.MlppaError)}
+    rows = first_cells(section(OPERATIONS, "## Exit codes"))
+    assert {int(row) for row in rows} == codes | {0, BUG, 130}
+
+
+def test_every_command_is_listed() -> None:
+    from typer.main import get_command
+
+    from mlppa.cli import app
+
+    group: Any = get_command(app)
+    listed = names(first_cells(section((DOCS / "quickstart.md").read_text(), "## The commands")))
+    words = [line.split()[1:3] for line in listed]
+    for name, command in group.commands.items():
+        if inner := getattr(command, "commands", None):
+            assert all([name, sub] in words for sub in inner), f"mlppa {name}: {list(inner)}"
+        else:
+            assert name in [word[0] for word in words], f"mlppa {name}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / page).read_text()):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_no_page_names_a_path_of_some_machine() -> None:
+    for page in [ROOT / "README.md", *DOCS.rglob("*.md")]:
+        assert not re.search(r"/(?:root|home|tmp|work)/", page.read_text()), page
+
+
+@pytest.fixture(scope="module")
+def examples() -> dict[str, Any]:
+    """What the code on the page about sources and sinks defines."""
+    defined: dict[str, Any] = {}
+    for _, text in blocks((DOCS / "sources.md").read_text(), "python"):
+        exec(text, defined)
+    return defined
+
+
+def test_the_source_of_the_page_is_one(examples: dict[str, Any]) -> None:
+    source: Source = examples["Noise"](["noise:16"])
+    pieces = list(source.blocks())
+    assert [p.start for p in pieces[1:]] == [p.stop for p in pieces[:-1]]
+    assert pieces[-1].stop == source.nsamples
+    assert np.ptp([p.spectra.shape[1] for p in pieces]) == 0
+    source.close()
+    assert list(source.blocks()) == []
+
+
+def test_the_sink_of_the_page_is_one(examples: dict[str, Any], tmp_path: Path) -> None:
+    sink: Sink = examples["LinesSink"](str(tmp_path / "out.jsonl"))
+    sample = (ROOT / "tests" / "golden" / "detection-1-pulse.json").read_bytes()
+    sink.send(decode(sample))
+    sink.close()
+    assert json.loads((tmp_path / "out.jsonl").read_text()) == json.loads(sample)
+    with pytest.raises(errors.SinkError):
+        examples["LinesSink"](str(tmp_path / "no folder" / "out.jsonl")).send(decode(sample))
+
+
+def free_ports(count: int) -> list[str]:
+    """Give ports that nobody uses now."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [str(each.getsockname()[1]) for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def script(tutorial: str) -> str:
+    """Put the commands of a tutorial into one shell script."""
+    page = (DOCS / "tutorials" / f"{tutorial}.md").read_text()
+    parts = ["set -eu"]
+    for language, text in blocks(page, "sh", "python"):
+        parts.append(text if language == "sh" else f"python - <<'END'\n{text}END")
+    return "\n".join(parts)
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """Follow all tutorials in one folder; give it, and what each printed."""
+    folder = tmp_path_factory.mktemp("tutorials")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    said = {}
+    for tutorial in TUTORIALS:
+        text = script(tutorial)
+        for port, free in zip(PORTS, free_ports(len(PORTS)), strict=True):
+            text = text.replace(port, free)
+        run = subprocess.run(
+            ["sh", "-c", text],
+            cwd=folder,
+            env=os.environ | {"PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=110,
+            check=False,
+        )
+        assert run.returncode == 0, f"{tutorial}: {run.stdout}{run.stderr}"
+        said[tutorial] = run.stdout
+    return folder, said
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(360)
+def test_the_tutorials_do_what_they_say(followed: tuple[Path, dict[str, str]]) -> None:
+    folder, said = followed
+    truth = (folder / "sky.fil.truth.jsonl").read_text().splitlines()
+    assert "5 detections" in said["search"]
+    assert "additions_per_s" in said["search"]
+    assert said["detection"].count("found with S/N") == len(truth) == 5
+    assert "not found" not in said["detection"]
+    heard = said["listen"].splitlines()
+    assert sum(" PULSE at " in line for line in heard) == 5
+    assert [int(n) for n in re.findall(r"^tutorial (\d+): ", said["listen"], re.MULTILINE)] == list(
+        range(1, len([line for line in heard if line.startswith("tutorial ")]) + 1)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(360)
+def test_the_output_folder_is_explained(followed: tuple[Path, dict[str, str]]) -> None:
+    found = followed[0] / "found"
+    folder = section(OPERATIONS, "## The output folder")
+    files = names(first_cells(folder.split("`summary.json`:")[0]))
+    written = {f.name for f in found.iterdir() if f.suffix != ".png" and f.suffix != ".lock"}
+    assert written == set(files) - {"ID.png"}
+    keys = names(first_cells(folder.split("`summary.json`:")[1].split("\n### ")[0]))
+    assert set(keys) == set(json.loads((found / "summary.json").read_text()))
