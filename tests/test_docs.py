@@ -16,6 +16,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from mlppa import errors, metrics
 from mlppa.cli import BUG
+from mlppa.config import ClassifySettings, SearchSettings
 from mlppa.sinks import Sink
 from mlppa.sources import Source
 from mlppa.wire import decode
@@ -92,6 +93,18 @@ def test_every_command_is_listed() -> None:
             assert all([name, sub] in words for sub in inner), f"mlppa {name}: {list(inner)}"
         else:
             assert name in [word[0] for word in words], f"mlppa {name}"
+
+
+def test_defaults_are_those_of_the_configuration() -> None:
+    page = section(
+        (DOCS / "tutorials" / "search.md").read_text(), "## When the defaults do not fit"
+    )
+    stated = dict(re.findall(r"^\| `--([a-z-]+)` \| ([0-9.]+) \|", page, re.MULTILINE))
+    defaults = SearchSettings().model_dump() | ClassifySettings().model_dump()
+    assert len(stated) == 5
+    assert {k: float(v) for k, v in stated.items()} == {
+        k: defaults[k.replace("-", "_")] for k in stated
+    }
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
@@ -186,6 +199,9 @@ def test_the_tutorials_do_what_they_say(followed: tuple[Path, dict[str, str]]) -
     truth = (folder / "sky.fil.truth.jsonl").read_text().splitlines()
     assert "5 detections" in said["search"]
     assert "additions_per_s" in said["search"]
+    ((_, quoted),) = blocks((DOCS / "tutorials" / "search.md").read_text(), "json")
+    first = json.loads(truth[0])
+    assert json.loads(quoted) == pytest.approx({k: first[k] for k in json.loads(quoted)}, rel=5e-3)
     assert said["detection"].count("found with S/N") == len(truth) == 5
     assert "not found" not in said["detection"]
     heard = said["listen"].splitlines()
