@@ -71,6 +71,34 @@ def test_what_is_known_is_neither_journalled_nor_numbered_again(path: Path) -> N
         assert len(list(again.candidates())) == 4
 
 
+def test_a_run_that_was_cut_short_is_not_continued(path: Path) -> None:
+    with Journal(path, "askap", "run 1") as first:
+        first.begin_anew_next_time()
+        first.record(batch(0))
+    with Journal(path, "askap", "run 1") as again:
+        assert list(again.candidates()) == []
+        assert seqs(again.record(batch(0))) == [3, 4]
+
+
+def test_a_journal_that_has_only_begun_is_empty(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class KilledError(Exception):
+        """Stands for SIGKILL between the tables and their first row."""
+
+    def die(*_: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "_begin", die)
+        with pytest.raises(KilledError):
+            Journal(path, "askap", "run 1")
+    with JournalReader(path) as reader, pytest.raises(SinkError, match="is empty"):
+        _ = reader.next_seq
+    with Journal(path, "askap", "run 1") as journal:
+        assert seqs(journal.record(batch(0))) == [1, 2]
+
+
 def test_another_run_replaces_the_last_and_numbers_go_on(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -77,7 +77,7 @@ class JournalReader:
             self._database = _connect(uri)
         try:
             if not _is_journal(self._database, self.path):
-                raise SinkError(self.path, "the journal is empty", "wait until a run has begun")
+                raise _empty(self.path)
         except BaseException:
             self.close()
             raise
@@ -134,7 +134,10 @@ class JournalReader:
 
     def _one(self, query: str) -> Any:
         with _explained(self.path):
-            return self._database.execute(query).fetchone()[0]
+            row = self._database.execute(query).fetchone()
+        if row is None:  # its tables are there, but its writer has only begun
+            raise _empty(self.path)
+        return row[0]
 
 
 class Journal(JournalReader):
@@ -263,6 +266,10 @@ class Journal(JournalReader):
         with _explained(self.path), self._database as database:
             database.execute("BEGIN IMMEDIATE")
             yield database
+
+
+def _empty(path: Path) -> SinkError:
+    return SinkError(path, "the journal is empty", "wait until a run has begun")
 
 
 def _kind(message: Message) -> str:
