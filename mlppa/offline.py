@@ -106,6 +106,7 @@ class Search:
                 pictures=config.publish.images,
                 stopwatch=self._stopwatch,
             )
+            _remove_results(config.output)
             began = time.monotonic()
             tally = _Tally()
             reports = self._guard(pipeline(parts), journal)
@@ -275,6 +276,16 @@ def peak_memory_bytes() -> int:
     """Most memory this process ever had resident."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _remove_results(folder: Path) -> None:
+    """Take away what an earlier run wrote: results that are there are those of this run."""
+    try:
+        for name in (DETECTIONS, CANDIDATES, SUMMARY):
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        remedy = "choose another output folder"
+        raise SinkError(folder / name, str(error.strerror), remedy) from error
 
 
 def make_folder(path: Path) -> None:
