@@ -27,5 +27,5 @@ def load_model(name: str | Path, *, batch: int = 32, device: Device = "auto") ->
 
 
 if __name__ == "__main__":
-    mlppa.offline.load_model = load_model
+    vars(mlppa.offline)["load_model"] = load_model
     main()
