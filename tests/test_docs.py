@@ -21,6 +21,8 @@ from mlppa.sinks import Sink
 from mlppa.sources import Source
 from mlppa.wire import decode
 
+from .test_floors import FILES, FLOOR, room_of
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 OPERATIONS = (DOCS / "operations.md").read_text()
@@ -78,6 +80,13 @@ def test_every_exit_code_is_explained() -> None:
     codes = {e.exit_code for e in raised if issubclass(e, errors.MlppaError)}
     rows = first_cells(section(OPERATIONS, "## Exit codes"))
     assert {int(row) for row in rows} == codes | {0, BUG, 130}
+
+
+def test_the_floors_are_those_of_the_house() -> None:
+    page = section((DOCS / "architecture.md").read_text(), "## The floors")
+    rows = re.findall(r"^\| (\d) \| ([^|]+) \|", page, re.MULTILINE)
+    told = {room: int(floor) for floor, rooms in rows for room in names([rooms])}
+    assert told == {room: FLOOR[room] for room in map(room_of, FILES)}
 
 
 def test_every_command_is_listed() -> None:
