@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
+from mlppa.classify import Classifier, load_model
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
@@ -34,6 +36,18 @@ class MetricDelta:
         now = REGISTRY.get_sample_value(self._name, self._labels)
         assert now is not None, f"no metric {self._name}{self._labels}"
         return now - self._before
+
+
+@pytest.fixture(scope="session")
+def network() -> Classifier:
+    """Load the network that comes with the program, once for all: TensorFlow takes seconds."""
+    return load_model("spine-64", device="cpu")
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch, network: Classifier) -> None:
+    """Let searches in this process use that one."""
+    monkeypatch.setattr("mlppa.offline.load_model", lambda *_, **__: network)
 
 
 @pytest.fixture

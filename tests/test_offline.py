@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import zmq
 
-from mlppa.classify import Classifier, load_model, model_card
+from mlppa.classify import model_card
 from mlppa.config import Config, checked
 from mlppa.errors import ConfigError, ModelError, SinkError
 from mlppa.formats.sigproc import pack_header
@@ -53,17 +53,6 @@ LONG = Sky(
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a formula stand in for the network."""
     monkeypatch.setattr("mlppa.offline.load_model", stand_in.load_model)
-
-
-@pytest.fixture(scope="module")
-def network() -> Classifier:
-    return load_model("spine-64", device="cpu")
-
-
-@pytest.fixture
-def loaded(monkeypatch: pytest.MonkeyPatch, network: Classifier) -> None:
-    """Load the true network once for all."""
-    monkeypatch.setattr("mlppa.offline.load_model", lambda *_, **__: network)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -25,6 +25,7 @@ from mlppa.sources.memory import MemorySource
 from mlppa.stopwatch import Stopwatch
 
 from .conftest import MetricDelta
+from .reports import assert_same, told
 from .skies import HEADER, SKY, kernel, plan_for, recorded
 from .stand_in import load_model
 
@@ -60,40 +61,6 @@ def parts(source: Source, **others: Any) -> Parts:
 
 def run(cuts: Sequence[int] = ()) -> list[Report]:
     return list(pipeline(parts(MemorySource(HEADER, spectra(), cuts))))
-
-
-def told(reports: Sequence[Report]) -> list[dict[str, Any]]:
-    """Everything that reports say, as plain values; only what a clock measured is left out."""
-    return [
-        {
-            "coverage": asdict(report.coverage),
-            "budget_s": report.budget.budget_s,
-            "detections": [
-                asdict(d.candidate)
-                | {f.name: getattr(d, f.name) for f in fields(d) if f.name != "picture"}
-                | {"picture": d.picture and asdict(d.picture)}
-                for d in report.detections
-            ],
-        }
-        for report in reports
-    ]
-
-
-def assert_same(one: Any, other: Any) -> None:
-    """Compare plain values and arrays to the last bit."""
-    assert type(one) is type(other)
-    if isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key in one:
-            assert_same(one[key], other[key])
-    elif isinstance(one, list):
-        assert len(one) == len(other)
-        for a, b in zip(one, other, strict=True):
-            assert_same(a, b)
-    elif isinstance(one, np.ndarray):
-        np.testing.assert_array_equal(one, other)
-    else:
-        assert one == other
 
 
 def lengths(edges: Sequence[int], gaps: Sequence[Piece]) -> list[int]:
