@@ -182,6 +182,15 @@ class Plan:
         window = nchans * (max(o.halo for o in self.search.octaves) + self.gulp)
         return history + delays + cleaning + window
 
+    @property
+    def noise_images_per_s(self) -> float:
+        """About how many images a second Gaussian noise gives: its trials above the threshold."""
+        trials_per_s = 0.0
+        for o in self.search.octaves:
+            pixel_s = self.header.tsamp_s * 2**o.index
+            trials_per_s += len(o.sweeps) * float((1 / o.widths).sum()) / pixel_s
+        return trials_per_s * math.erfc(self.search.threshold / math.sqrt(2)) / 2
+
     def describe(self) -> dict[str, object]:
         """Give the plan as plain values, for `mlppa check`."""
         header, search = self.header, self.search
@@ -192,12 +201,13 @@ class Plan:
             "band_mhz": [header.f_lo_mhz, header.f_hi_mhz],
             "tsamp_s": header.tsamp_s,
             "gulp_samples": self.gulp,
-            "gulp_s": self.gulp * header.tsamp_s,
             "dm_max": dm_max,
             "sweep_s": search.max_sweep * header.tsamp_s,
             "smear_ms_at_dm_max": 1e3 * smear_s(dm_max, f_mid, header.foff_mhz),
             "latency_s": (search.hold + self.gulp) * header.tsamp_s,
             "memory_bytes": self.memory_bytes,
+            "budget_s": self.gulp * header.tsamp_s,
+            "noise_images_per_s": self.noise_images_per_s,
             "octaves": [
                 {
                     "octave": o.index,

@@ -26,7 +26,7 @@ from mlppa.stopwatch import Stopwatch
 
 from .conftest import MetricDelta
 from .reports import assert_same, told
-from .skies import HEADER, SKY, kernel, plan_for, recorded
+from .skies import HEADER, SETTINGS, SKY, found, kernel, plan_for, recorded
 from .stand_in import load_model
 
 #: The pulses of SKY among a carrier, a dead channel and a burst without dispersion.
@@ -108,21 +108,21 @@ def test_every_sample_is_accounted_for_and_counted(metric_delta: type[MetricDelt
 
 
 def test_pulses_come_out_and_the_burst_is_rejected_with_a_reason() -> None:
-    found = [d for report in run() for d in report.detections]
-    pulses = [d for d in found if d.label == "pulse"]
+    decided = [d for report in run() for d in report.detections]
+    pulses = [d for d in decided if d.label == "pulse"]
     times = [d.candidate.sample * HEADER.tsamp_s for d in pulses]
     assert times == pytest.approx([p.time_s for p in BUSY.pulses], abs=0.02)
     assert all(d.reason is None and d.picture is not None for d in pulses)
-    others = [d for d in found if d.label != "pulse"]
+    others = [d for d in decided if d.label != "pulse"]
     assert any(abs(d.candidate.sample - 6405) < 20 for d in others), "the burst was seen"
     assert all(d.label == "rfi" and d.reason and d.picture is None for d in others)
 
 
 def test_no_pictures_are_prepared_where_none_are_wanted() -> None:
     quick = replace(parts(MemorySource(HEADER, spectra())), pictures=False)
-    found = [d for report in pipeline(quick) for d in report.detections]
-    assert found
-    assert all(d.picture is None for d in found)
+    decided = [d for report in pipeline(quick) for d in report.detections]
+    assert decided
+    assert all(d.picture is None for d in decided)
 
 
 def test_an_error_of_the_source_comes_through_after_what_was_read() -> None:
@@ -270,3 +270,10 @@ def test_a_dm_within_one_sample_of_sweep_is_no_dm(candidate: Candidate) -> None:
     plan = plan_for(coarse).search
     assert plan.unit_dm > 100
     assert rejection(candidate, plan, 1.0, 0.5) is not None
+
+
+def test_the_plan_knows_how_many_images_noise_gives() -> None:
+    low = SETTINGS.model_copy(update={"threshold": 4.5})
+    sky = Sky(header=HEADER, nsamples=30_000, seed=6)
+    expected = 30 * plan_for(HEADER, low).noise_images_per_s
+    assert 0.5 * expected < len(found(sky, low)) < 2 * expected
