@@ -1,7 +1,6 @@
 """The commands. Nothing is computed here, and nothing heavy is imported before it is needed."""
 
 import logging
-import os
 import sys
 import traceback
 from typing import Annotated
@@ -52,9 +51,8 @@ def main() -> None:
         code = ConfigError.exit_code
     except (typer.Abort, KeyboardInterrupt):
         code = 130
-    except BrokenPipeError:
-        # whoever read our output has enough; Python must not complain at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:
+        # so the libraries that print end us when whoever reads our output has enough
         code = 0
     except Exception as error:
         _say_error(f"this is a bug: {type(error).__name__}: {error} (more with --debug)", debug)
