@@ -21,6 +21,7 @@ from mlppa.sinks import Sink
 from mlppa.sources import Source
 from mlppa.wire import decode
 
+from .skies import HEADER, plan_for
 from .test_floors import FILES, FLOOR, room_of
 
 ROOT = Path(__file__).parents[1]
@@ -102,6 +103,12 @@ def test_every_command_is_listed() -> None:
             assert all([name, sub] in words for sub in inner), f"mlppa {name}: {list(inner)}"
         else:
             assert name in [word[0] for word in words], f"mlppa {name}"
+
+
+def test_every_line_of_the_plan_is_explained() -> None:
+    page = section((DOCS / "configuration.md").read_text(), "## What it becomes")
+    plan = plan_for(HEADER).describe()
+    assert names(first_cells(page)) == list(plan)
 
 
 def test_defaults_are_those_of_the_configuration() -> None:
