@@ -1,0 +1,84 @@
+"""The demo, as a stranger sees it first."""
+
+import json
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from mlppa.cli import main
+from mlppa.cli.search import follow
+from mlppa.demo import HEADER, DemoResult, demo_sky, run_demo
+
+from . import stand_in
+
+SECONDS = 12.0
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> DemoResult:
+    """Run a short one with the network that comes with the program."""
+    folder = tmp_path_factory.mktemp("demo") / "out"
+    return run_demo(folder, SECONDS, 1, lambda search: follow(search, quiet=True))
+
+
+@pytest.mark.slow
+def test_the_demo_finds_what_it_put_in(demo: DemoResult) -> None:
+    assert len(demo.pairs) == 6
+    missed = [pulse for pulse, found in demo.pairs if found is None]
+    assert len(missed) <= 1, missed
+    assert len(demo.false) <= 1, demo.false
+    assert demo.rejected > 0, "there was interference"
+    assert demo.summary["samples"] == round(SECONDS / HEADER.tsamp_s)
+
+
+@pytest.mark.slow
+def test_a_subscriber_of_the_demo_receives_every_detection(demo: DemoResult) -> None:
+    assert demo.received == demo.summary["detections"]
+    assert not any(thread.name == "subscriber" for thread in threading.enumerate())
+
+
+@pytest.mark.slow
+def test_the_demo_leaves_pictures_and_results(demo: DemoResult) -> None:
+    assert demo.picture.read_bytes().startswith(b"\x89PNG")
+    assert len(list(demo.folder.glob("demo-*.png"))) == demo.summary["detections"]
+    assert (demo.folder / "detections.jsonl").exists()
+    found = sum(1 for _, detection in demo.pairs if detection)
+    assert demo.lines()[0].startswith(f"{found} of 6 pulses above S/N 8 found, ")
+
+
+@pytest.mark.slow
+def test_the_demo_as_json(demo: DemoResult) -> None:
+    told = json.loads(json.dumps(demo.as_json(), allow_nan=False))
+    assert len(told["pulses"]) == 6
+    found = [pair for pair in told["pulses"] if pair["found"]]
+    assert len(found) + len(told["false"]) == told["received"]
+    for pair in found:
+        assert pair["found"]["schema"] == "mlppa.detection/1"
+        assert pair["put_in"]["time_s"] == pytest.approx(pair["found"]["time_s"], abs=0.05)
+
+
+def test_the_same_seed_is_the_same_demo() -> None:
+    assert demo_sky(10, 3) == demo_sky(10, 3)
+    assert demo_sky(10, 3) != demo_sky(10, 4)
+    sky = demo_sky(10, 3)
+    assert len(sky.pulses) == 5
+    assert len({item.kind for item in sky.interference}) > 3
+
+
+def test_what_is_not_found_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A network that never sees a pulse makes a demo that says so, and still ends well."""
+    monkeypatch.setattr("mlppa.offline.load_model", stand_in.load_model)
+    monkeypatch.setattr(stand_in, "brightness", lambda images, _: images[:, 0, 0] * 0)
+    monkeypatch.setattr(sys, "argv", ["mlppa", "demo", "-o", str(tmp_path), "--seconds", "5"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert "not found" in said
+    assert "0 of 2 pulses above S/N 8 found, 0 false detections" in said
+    assert "0 detections came in over ZeroMQ" in said
+    assert (tmp_path / "found.png").exists()
