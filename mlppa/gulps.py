@@ -48,10 +48,12 @@ def gulps(blocks: Iterable[Block], nsamples: int) -> Iterator[Gulp]:
             if tray is not None and tray.start != grid:
                 yield tray.gulp(last=tray.start + nsamples)
                 tray = None
-            if tray is None:
-                tray = _Tray.empty(block, grid, nsamples, max(first, grid))
             end = min(block.stop, grid + nsamples)
-            tray.put(block, begin, end)
+            if end - begin == nsamples and block.spectra.flags.writeable:
+                tray = _Tray.whole(block, begin, nsamples)
+            else:
+                tray = tray or _Tray.empty(block, grid, nsamples, max(first, grid))
+                tray.put(block, begin, end)
             begin = end
         cursor = block.stop
     if tray is not None and cursor is not None:
@@ -72,6 +74,13 @@ class _Tray:
     def empty(cls, block: Block, start: int, nsamples: int, first: int) -> "_Tray":
         shape = (nsamples, block.spectra.shape[1])
         return cls(start, first, np.zeros(shape, block.spectra.dtype), np.zeros(nsamples, np.bool_))
+
+    @classmethod
+    def whole(cls, block: Block, start: int, nsamples: int) -> "_Tray":
+        """Take a gulp that is part of one block as it is: no copy."""
+        here = slice(start - block.start, start - block.start + nsamples)
+        valid = np.ones(nsamples, np.bool_) if block.valid is None else block.valid[here]
+        return cls(start, start, block.spectra[here], valid, nsamples)
 
     def put(self, block: Block, begin: int, end: int) -> None:
         if block.spectra.shape[1] != self.spectra.shape[1]:

@@ -1,0 +1,138 @@
+"""Raw spectra to int8 rows of equal noise, with what is not sky left out.
+
+Each channel is brought to zero mean and `SIGMA` counts of noise by moments that
+ignore outliers, so that neither a bright burst nor interference sets the scale.
+Broad-band interference is *not* subtracted sample by sample: such a zero-DM filter
+eats pulses of low DM. Only its slow part goes, see `baseline`. Short bursts stay;
+the search has DM 0 among its trials to know them.
+
+What touches every sample stands in `fast`, compiled, and once more in `plain`, the
+oracle. It runs over the spectra as they came: only int8 is ever transposed.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import BoolArray, CleanGulp, Float32Array, Gulp, Int8Array
+from ..metrics import MASKED_CHANNELS
+from .baseline import follow
+from .moments import Judgement, clipped_moments
+from .plain import SIGMA, decimate
+
+__all__ = ["SIGMA", "TILE", "Arithmetic", "clean", "clean_by", "clipped_moments", "decimate"]
+
+#: The length of a gulp is a multiple of this many samples.
+TILE = 64
+
+#: Number types that are compiled for; others become 32-bit floats first.
+COMPILED = frozenset(map(np.dtype, ("u1", "i1", "u2", "i2", "f4")))
+
+
+class Arithmetic(Protocol):
+    """The passes over all samples of a gulp; `plain` says what each of them does."""
+
+    def dropped(self, spectra: NDArray[np.generic]) -> BoolArray:
+        """Find spectra without sky."""
+        ...
+
+    def trimmed_sums(
+        self,
+        spectra: NDArray[np.generic],
+        starts: NDArray[np.int64],
+        slow: Float32Array,
+        centre: Float32Array,
+        response: Float32Array,
+        reach: Float32Array,
+    ) -> NDArray[np.float64]:
+        """Sum up deviations that are not outliers."""
+        ...
+
+    def band_sums(
+        self,
+        spectra: NDArray[np.generic],
+        slow: Float32Array,
+        mean: Float32Array,
+        inverse: Float32Array,
+    ) -> tuple[Float32Array, Float32Array]:
+        """Sum up channels, and samples in bins."""
+        ...
+
+    def running_median(self, series: Float32Array, window: int) -> Float32Array:
+        """Take the median of a window around each sample."""
+        ...
+
+    def octaves(
+        self,
+        spectra: NDArray[np.generic],
+        slow: Float32Array,
+        mean: Float32Array,
+        response: Float32Array,
+        scale: Float32Array,
+        noctaves: int,
+    ) -> tuple[Int8Array, ...]:
+        """Quantise, transpose and decimate."""
+        ...
+
+
+def clean(
+    gulps: Iterable[Gulp], noctaves: int, baseline: int, *, mask: bool = True
+) -> Iterator[CleanGulp]:
+    """Normalise, mask and quantise a stream.
+
+    Parameters
+    ----------
+    gulps
+        Gulps in time order, all of one length, a multiple of `TILE` and of
+        ``2**(noctaves - 1)``.
+    noctaves
+        How many time resolutions to make; each is half of the one before.
+    baseline
+        Window of the running median in samples; 0 leaves the baseline alone.
+    mask
+        Whether to leave out channels that differ from their neighbours; dead channels
+        and what is not a number are always left out.
+
+    Yields
+    ------
+    clean
+        One clean gulp per gulp.
+    """
+    from . import fast
+
+    return clean_by(fast, gulps, noctaves, baseline, mask)
+
+
+def clean_by(
+    arithmetic: Arithmetic, gulps: Iterable[Gulp], noctaves: int, baseline: int, mask: bool
+) -> Iterator[CleanGulp]:
+    """Clean with an arithmetic of choice; see `clean`."""
+    last: Judgement | None = None
+    for gulp in gulps:
+        nsamples = len(gulp.spectra)
+        if nsamples % TILE or nsamples % (1 << (noctaves - 1)):
+            raise ValueError(
+                f"a gulp of {nsamples} samples has no {noctaves} octaves of whole tiles"
+            )
+        spectra = _numbers(gulp.spectra)
+        valid = gulp.valid & ~arithmetic.dropped(spectra)
+        slow = follow(arithmetic, spectra, valid, baseline)
+        # A short piece at the edge of a gap is judged by the gulp before it.
+        if last is None or np.count_nonzero(valid) >= nsamples // 8:
+            last = Judgement.of(arithmetic, spectra, slow, mask)
+        MASKED_CHANNELS.set(int(np.count_nonzero(~last.good)))
+        if not last.good.any():
+            valid = np.zeros_like(valid)
+        octaves = arithmetic.octaves(
+            spectra, slow.series, last.mean, slow.response, last.scale, noctaves
+        )
+        yield CleanGulp(gulp.start, octaves, last.good, valid, gulp.first, gulp.last, gulp.missing)
+
+
+def _numbers(spectra: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Give spectra, in rows without holes, of a number type that is compiled for."""
+    dtype = spectra.dtype if spectra.dtype in COMPILED else np.dtype(np.float32)
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(spectra, dtype)

@@ -1,0 +1,255 @@
+"""The arithmetic of cleaning in numba; `plain` says what each function does.
+
+Everything runs over the spectra as they lie in memory, channels innermost, eight or
+four spectra at a time, in 32-bit floats: the compiler makes vector code of it. Each
+pass reads the gulp once, and the first octave is written a cache line at a time.
+The constants of `plain` are compiled in: numba's cache does not see them change.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from ..data import BoolArray, Float32Array, Int8Array
+from .plain import BIN, CLIP_SIGMA, FEWEST_CHANNELS_FOR_DROPS, GROUP, HUGE, MOST_COUNTS
+
+#: Samples that are transposed at a time: a cache line of int8.
+TILE = 64
+
+#: 32-bit sums go into 64-bit ones after this many groups.
+FLUSH = 32
+
+#: Sums of 2**8 samples, those of nine octaves, fit into 16 bits.
+DEEPEST_NARROW_SUMS = 9
+
+#: Vector code for sums, with NaN and infinity kept: they mean something.
+FAST = {"contract", "reassoc", "nsz"}
+
+
+def dropped(spectra: NDArray[np.generic]) -> BoolArray:
+    """Find spectra without sky; see `plain.dropped`."""
+    out = np.empty(len(spectra), np.bool_)
+    _dropped(spectra, spectra.shape[1] >= FEWEST_CHANNELS_FOR_DROPS, out)
+    return out
+
+
+def trimmed_sums(
+    spectra: NDArray[np.generic],
+    starts: NDArray[np.int64],
+    slow: Float32Array,
+    centre: Float32Array,
+    response: Float32Array,
+    reach: Float32Array,
+) -> NDArray[np.float64]:
+    """Sum up deviations that are not outliers; see `plain.trimmed_sums`."""
+    model = np.stack([centre, response, reach])
+    total = np.zeros((4, spectra.shape[1]))
+    _trimmed_sums(spectra, starts, slow, model, total)
+    return total
+
+
+def band_sums(
+    spectra: NDArray[np.generic], slow: Float32Array, mean: Float32Array, inverse: Float32Array
+) -> tuple[Float32Array, Float32Array]:
+    """Sum up channels, and samples in bins; see `plain.band_sums`."""
+    nsamples, nchans = spectra.shape
+    band = np.empty(nsamples, np.float32)
+    bins = np.zeros((nsamples // BIN, nchans), np.float32)
+    _band_sums(spectra, slow, np.stack([mean, inverse]), np.float32(CLIP_SIGMA), band, bins)
+    return band, bins
+
+
+def running_median(series: Float32Array, window: int) -> Float32Array:
+    """Take the median of a window around each sample; see `plain.running_median`."""
+    order = np.argsort(series)
+    ranks = np.empty(len(series), np.int64)
+    ranks[order] = np.arange(len(series))
+    out = np.empty_like(series)
+    _running_median(np.pad(ranks, window // 2, mode="symmetric"), series[order], out)
+    return out
+
+
+def octaves(
+    spectra: NDArray[np.generic],
+    slow: Float32Array,
+    mean: Float32Array,
+    response: Float32Array,
+    scale: Float32Array,
+    noctaves: int,
+) -> tuple[Int8Array, ...]:
+    """Quantise, transpose and decimate; see `plain.octaves`.
+
+    The octaves of a channel stand one behind the other: rows of a length that is no
+    power of two do not compete for the same lines of a cache.
+    """
+    nsamples, nchans = spectra.shape
+    ends = np.cumsum(nsamples >> np.arange(noctaves))
+    rows = np.empty((nchans, TILE * (-(-int(ends[-1]) // TILE) | 1)), np.int8)
+    _quantise(spectra, slow, np.stack([mean, response * scale, scale]), rows.view(np.uint32))
+    narrow = noctaves <= DEEPEST_NARROW_SUMS
+    scratch = np.empty((2, nsamples // 2), np.int16 if narrow else np.int32)
+    _decimate(rows, nsamples, noctaves, scratch)
+    return tuple(rows[:, end - (nsamples >> m) : end] for m, end in enumerate(ends.tolist()))
+
+
+@njit(nogil=True, cache=True, boundscheck=False)
+def _dropped(spectra: NDArray[np.generic], one_value: bool, out: BoolArray) -> None:
+    for t in range(spectra.shape[0]):
+        row = spectra[t]
+        empty, flat = True, one_value
+        for value in row:
+            empty = empty and not np.isfinite(value)
+            flat = flat and value == row[0]
+            if not empty and not flat:
+                break
+        out[t] = empty or flat
+
+
+@njit(nogil=True, cache=True, boundscheck=False, fastmath=FAST)
+def _trimmed_sums(
+    spectra: NDArray[np.generic],
+    starts: NDArray[np.int64],
+    slow: Float32Array,
+    model: Float32Array,
+    total: NDArray[np.float64],
+) -> None:
+    nchans = spectra.shape[1]
+    zero, one = np.float32(0), np.float32(1)
+    centre, response, reach = model[0], model[1], model[2]
+    part = np.zeros((4, nchans), np.float32)
+    count, first, second, lagged = part[0], part[1], part[2], part[3]
+    before = np.zeros(nchans, np.float32)
+    for g in range(len(starts)):
+        group = spectra[starts[g] : starts[g] + GROUP]
+        level = slow[starts[g] : starts[g] + GROUP]
+        for c in range(nchans):
+            n, s, q, p, last = zero, zero, zero, zero, before[c]
+            for k in range(GROUP):
+                d = np.float32(group[k, c]) - centre[c] - response[c] * level[k]
+                kept = np.abs(d) <= reach[c]
+                d = d if kept else zero
+                n += one if kept else zero
+                s += d
+                q += d * d
+                p += d * last
+                last = d
+            count[c] += n
+            first[c] += s
+            second[c] += q
+            lagged[c] += p
+            before[c] = last
+        if g % FLUSH == FLUSH - 1 or g == len(starts) - 1:
+            for i in range(4):
+                for c in range(nchans):
+                    total[i, c] += part[i, c]
+                    part[i, c] = zero
+
+
+@njit(nogil=True, cache=True, boundscheck=False, fastmath=FAST)
+def _band_sums(
+    spectra: NDArray[np.generic],
+    slow: Float32Array,
+    model: Float32Array,
+    clip: np.float32,
+    band: Float32Array,
+    bins: Float32Array,
+) -> None:
+    mean, inverse = model[0], model[1]
+    zero, huge = np.float32(0), np.float32(HUGE)
+    for t in range(spectra.shape[0]):
+        row, inside = spectra[t], bins[t // BIN]
+        total = zero
+        for c in range(spectra.shape[1]):
+            z = (np.float32(row[c]) - mean[c]) * inverse[c] + slow[t]
+            z = min(max(z, -clip), clip) if np.abs(z) <= huge else zero
+            total += z
+            inside[c] += z
+        band[t] = total
+
+
+@njit(nogil=True, cache=True, boundscheck=False)
+def _running_median(ranks: NDArray[np.int64], values: Float32Array, out: Float32Array) -> None:
+    """Keep ``middle``, a rank, where half of the window lies below it."""
+    window = len(ranks) - len(out) + 1
+    half = window // 2
+    inside = np.zeros(len(values), np.int32)
+    middle = below = 0
+    for i in range(len(ranks)):
+        inside[ranks[i]] += 1
+        below += ranks[i] < middle
+        if i >= window:
+            inside[ranks[i - window]] -= 1
+            below -= ranks[i - window] < middle
+        if i >= window - 1:
+            while below > half:
+                middle -= 1
+                below -= inside[middle]
+            while below + inside[middle] <= half:
+                below += inside[middle]
+                middle += 1
+            out[i - window + 1] = values[middle]
+
+
+@njit(nogil=True, cache=True, boundscheck=False, fastmath={"contract"})
+def _quantise(
+    spectra: NDArray[np.generic],
+    slow: Float32Array,
+    model: Float32Array,
+    words: NDArray[np.uint32],
+) -> None:
+    """Write four samples at a time, as one word of ``words``, shape (nchans, any)."""
+    nsamples, nchans = spectra.shape
+    mean, response, scale = model[0], model[1], model[2]
+    most, huge, zero = np.float32(MOST_COUNTS), np.float32(HUGE), np.float32(0)
+    tile = np.empty((TILE // 4, nchans), np.uint32)
+    for start in range(0, nsamples, TILE):
+        for i in range(TILE // 4):
+            group = spectra[start + 4 * i : start + 4 * i + 4]
+            level = slow[start + 4 * i : start + 4 * i + 4]
+            for c in range(nchans):
+                word = np.uint32(0)
+                for k in range(4):
+                    z = (np.float32(group[k, c]) - mean[c]) * scale[c] - response[c] * level[k]
+                    z = min(max(z, -most), most) if np.abs(z) <= huge else zero
+                    count = np.int32(np.rint(z)) & np.int32(255)
+                    word |= np.uint32(count) << np.uint32(8 * k)
+                tile[i, c] = word
+        for c in range(nchans):
+            line = words[c, start // 4 : start // 4 + TILE // 4]
+            for i in range(TILE // 4):
+                line[i] = tile[i, c]
+
+
+@njit(nogil=True, cache=True, boundscheck=False)
+def _decimate(
+    rows: Int8Array, nsamples: int, noctaves: int, scratch: NDArray[np.signedinteger]
+) -> None:
+    """Fill in the octaves behind the first one in each row."""
+    sums, sums_before = scratch[0], scratch[1]
+    for c in range(rows.shape[0]):
+        row, end, length = rows[c], nsamples, nsamples
+        for m in range(1, noctaves):
+            length //= 2
+            out, scale = row[end : end + length], np.float32(math.sqrt(0.5**m))
+            if m == 1:
+                _halve(row[:nsamples], sums, out, scale)
+            else:
+                _halve(sums_before, sums, out, scale)
+            sums, sums_before = sums_before, sums
+            end += length
+
+
+@njit(nogil=True, cache=True, boundscheck=False)
+def _halve(
+    samples: NDArray[np.signedinteger],
+    sums: NDArray[np.signedinteger],
+    out: Int8Array,
+    scale: np.float32,
+) -> None:
+    most = np.float32(MOST_COUNTS)
+    for i in range(len(out)):
+        sums[i] = np.int32(samples[2 * i]) + np.int32(samples[2 * i + 1])
+        z = np.rint(np.float32(sums[i]) * scale)
+        out[i] = np.int8(np.int32(min(max(z, -most), most)))
