@@ -152,16 +152,20 @@ def test_what_was_read_before_a_close_is_searched_to_its_end() -> None:
 def test_a_live_stream_sheds_what_it_cannot_search_and_says_so(
     metric_delta: type[MetricDelta],
 ) -> None:
-    produced = threading.Event()
+    searching, produced = threading.Event(), threading.Event()
 
     class Hasty(MemorySource):
         def blocks(self) -> Iterator[Block]:
-            yield from super().blocks()
+            for block in super().blocks():
+                yield block
+                assert searching.wait(20)
             produced.set()
 
     dropped = metric_delta("mlppa_dropped_total", queue="clean")
-    reports = pipeline(parts(Hasty(HEADER, np.tile(spectra(), (4, 1)), live=True)))
+    source = Hasty(HEADER, np.tile(spectra(), (4, 1)), [3000], live=True)
+    reports = pipeline(parts(source))
     coverage = [next(reports).coverage]
+    searching.set()
     assert produced.wait(20)
     coverage += [report.coverage for report in reports]
     assert dropped() > 5
