@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .data import FilterbankHeader
-from .dedisperse import BLOCK, Grid, octaves
+from .dedisperse import Grid, octaves
 from .dispersion import dm_per_sample, smear_s, sweep_s
 from .errors import ConfigError
 from .search import SearchPlan
@@ -150,7 +150,9 @@ class Plan:
         rows = settings.dm_max / dm_per_sample(freqs_mhz, header.tsamp_s)
         cls._refuse_huge(rows * header.nchans, settings, header)
         trials = octaves(grid, freqs_mhz, header.tsamp_s)
-        least = max(GULP_SAMPLES, GULP_SECONDS / header.tsamp_s, BLOCK << trials[-1].index)
+        least = max(
+            GULP_SAMPLES, GULP_SECONDS / header.tsamp_s, *(o.tile << o.index for o in trials)
+        )
         gulp = 2 ** math.ceil(math.log2(least))
         search = SearchPlan(freqs_mhz, header.tsamp_s, trials, settings.threshold, res)
         plan = cls(header, gulp, search)
@@ -177,10 +179,9 @@ class Plan:
         """Estimate of the samples, plans and scratch that the search holds at its largest."""
         nchans = self.header.nchans
         history = 2 * nchans * (self.search.memory + 2 * self.gulp)
-        delays = sum(o.delays.nbytes + 8 * o.delays.size for o in self.search.octaves)
+        windows = sum(nchans * (o.halo + (self.gulp >> o.index)) for o in self.search.octaves)
         cleaning = 24 * nchans * self.gulp
-        window = nchans * (max(o.halo for o in self.search.octaves) + self.gulp)
-        return history + delays + cleaning + window
+        return history + windows + cleaning
 
     @property
     def noise_images_per_s(self) -> float:
@@ -188,7 +189,7 @@ class Plan:
         trials_per_s = 0.0
         for o in self.search.octaves:
             pixel_s = self.header.tsamp_s * 2**o.index
-            trials_per_s += len(o.sweeps) * float((1 / o.widths).sum()) / pixel_s
+            trials_per_s += len(o.sweeps) * sum(1 / w for w in o.widths) / pixel_s
         return trials_per_s * math.erfc(self.search.threshold / math.sqrt(2)) / 2
 
     def describe(self) -> dict[str, object]:
@@ -215,7 +216,7 @@ class Plan:
                     "rows": len(o.sweeps),
                     "dm_first": float(o.sweeps[0] << o.index) * search.unit_dm,
                     "dm_last": float(o.sweeps[-1] << o.index) * search.unit_dm,
-                    "widths": o.widths.tolist(),
+                    "widths": o.widths,
                 }
                 for o in search.octaves
             ],

@@ -188,17 +188,18 @@ class History:
         oldest = gulp.start - nsamples
         return History((*(g for g in self.gulps if g.stop > oldest), gulp))
 
-    def take(self, start: int, stop: int, octave: int = 0) -> Int8Array:
-        """Copy samples [start, stop) of one octave, shape (nchans, stop - start)."""
-        nchans = len(self.gulps[-1].good)
-        out = np.zeros((nchans, stop - start), np.int8)
+    def take(self, start: int, octave: int, out: Int8Array) -> None:
+        """Copy the samples of one octave from ``start`` on into ``out``, (nchans, nsamples)."""
+        stop, reached = start + out.shape[1], start
         for gulp in self.gulps:
             rows = gulp.octaves[octave]
             first = gulp.start >> octave
             a, b = max(start, first), min(stop, first + rows.shape[1])
             if a < b:
+                out[:, reached - start : a - start] = 0
                 out[:, a - start : b - start] = rows[:, a - first : b - first]
-        return out
+                reached = b
+        out[:, reached - start :] = 0
 
     def strips(
         self, starts: NDArray[np.int64], nsamples: int

@@ -85,7 +85,7 @@ class Search:
     def run(self) -> Iterator[Report]:
         """Search; a report comes out when its messages are journalled and sent."""
         # numba and TensorFlow take seconds to import, and a refusal should not wait for them
-        from .dedisperse.brute import BruteForce
+        from .dedisperse.engine import Engine
 
         config, timed = self.config, self._stopwatch.timed
         with ExitStack() as stack:
@@ -99,7 +99,7 @@ class Search:
             parts = Parts(
                 source=self.source,
                 plan=self.plan,
-                kernel=stack.enter_context(closing(BruteForce(config.search.threads))),
+                kernel=stack.enter_context(closing(Engine(config.search.threads))),
                 classifier=load_model(classify.model, batch=classify.batch, device=classify.device),
                 min_probability=classify.min_probability,
                 mask=config.search.mask,

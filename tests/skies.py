@@ -8,7 +8,7 @@ from mlppa.clean import clean
 from mlppa.config import Plan, SearchSettings
 from mlppa.data import Block, Candidate, FilterbankHeader, Searched
 from mlppa.dedisperse import Kernel
-from mlppa.dedisperse.brute import BruteForce
+from mlppa.dedisperse.engine import Engine
 from mlppa.gulps import gulps
 from mlppa.search import search
 from mlppa.simulate import Pulse, Sky, SkySource
@@ -31,7 +31,7 @@ SKY = Sky(header=HEADER, nsamples=8200, pulses=PULSES, seed=5)
 
 @functools.cache
 def kernel() -> Kernel:
-    return BruteForce(threads=2)
+    return Engine(threads=2)
 
 
 def plan_for(header: FilterbankHeader, settings: SearchSettings = SETTINGS) -> Plan:

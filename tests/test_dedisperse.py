@@ -1,4 +1,4 @@
-"""The kernels against the oracle, the oracle against the law, the plan against its promise."""
+"""The kernel against the oracle, the oracle against the law, the plan against its promise."""
 
 import numpy as np
 import pytest
@@ -6,37 +6,122 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlppa.data import Int8Array
-from mlppa.dedisperse import BLOCK, Grid, Octave, boxcars, octaves, oracle
-from mlppa.dedisperse.brute import BruteForce, shift_sum
-from mlppa.dispersion import delay_s, dm_per_sample
+from mlppa.dedisperse import (
+    BLOCK,
+    GROUP,
+    MARGIN,
+    Grid,
+    Octave,
+    Peaks,
+    empty_rows,
+    octaves,
+    oracle,
+    padded_rows,
+)
+from mlppa.dedisperse.boxcars import SCORE_COUNTS, scores
+from mlppa.dedisperse.brute import shift_sum
+from mlppa.dedisperse.engine import Engine
+from mlppa.dedisperse.oracle import Oracle, exact_delays
+from mlppa.dispersion import channel_shape, delay_s, dm_per_sample
 
-KERNEL = BruteForce(threads=2)
+ENGINE = Engine(threads=2)
+ALL = -1e9
 
 
-def rows_for(octave: Octave, nblocks: int, nchans: int, seed: int) -> Int8Array:
+def rows_for(octave: Octave, tiles: int, seed: int, most: int = 15) -> Int8Array:
     rng = np.random.default_rng(seed)
-    return rng.integers(-127, 128, (nchans, octave.halo + nblocks * BLOCK)).astype(np.int8)
+    rows = empty_rows(len(octave.shape), octave.halo + tiles * octave.tile)
+    rows[:] = rng.integers(-most, most + 1, rows.shape)
+    return rows
+
+
+def assert_same(one: Peaks, other: Peaks) -> None:
+    np.testing.assert_array_equal(one.group, other.group)
+    np.testing.assert_array_equal(one.block, other.block)
+    np.testing.assert_array_equal(one.score, other.score)
+    np.testing.assert_array_equal(one.level, other.level)
 
 
 @given(
-    nchans=st.integers(2, 40),
-    ascending=st.booleans(),
+    nchans=st.integers(2, 80),
+    order=st.sampled_from(["down", "up", "shuffled"]),
     dm_max=st.floats(1, 200),
     delays=st.sampled_from([64, 100, 500]),
-    nblocks=st.integers(1, 4),
+    width_s=st.sampled_from([0.004, 0.02, 0.1, 0.5]),
+    tiles=st.integers(1, 3),
     seed=st.integers(0, 9),
 )
 @settings(max_examples=40, deadline=None)
-def test_numba_equals_the_oracle(
-    nchans: int, ascending: bool, dm_max: float, delays: int, nblocks: int, seed: int
+def test_the_engine_equals_the_oracle(
+    nchans: int, order: str, dm_max: float, delays: int, width_s: float, tiles: int, seed: int
 ) -> None:
-    freqs = np.linspace(1200, 1500, nchans)[:: 1 if ascending else -1]
-    grid = Grid(dm_max=dm_max, width_max_s=0.02, delays_per_octave=delays)
+    freqs = np.linspace(1500, 1200, nchans)
+    if order == "up":
+        freqs = freqs[::-1]
+    if order == "shuffled":
+        freqs = np.random.default_rng(seed).permutation(freqs)
+    grid = Grid(dm_max=dm_max, width_max_s=width_s, delays_per_octave=delays)
     for octave in octaves(grid, freqs, 1e-3):
-        rows = rows_for(octave, nblocks, nchans, seed)
-        fast, plain = KERNEL(rows, octave), oracle.screen(rows, octave)
-        np.testing.assert_array_equal(fast.score, plain.score)
-        np.testing.assert_array_equal(fast.width, plain.width)
+        rows = rows_for(octave, tiles, seed)
+        rows[seed % nchans] = 0  # a masked channel
+        plain = Oracle(ENGINE.delays(octave))
+        assert_same(ENGINE(rows, octave, ALL), plain(rows, octave, ALL))
+        threshold = 3.0 * rows.std() * np.sqrt(nchans)
+        assert_same(ENGINE(rows, octave, threshold), plain(rows, octave, threshold))
+
+
+@given(
+    sweeps=st.lists(st.integers(0, 700), min_size=1, max_size=30, unique=True),
+    nchans=st.integers(2, 100),
+)
+@settings(max_examples=25, deadline=None)
+def test_any_list_of_sweeps_can_be_planned(sweeps: list[int], nchans: int) -> None:
+    shape = channel_shape(np.linspace(800, 400, nchans))
+    octave = Octave(0, np.array(sorted(sweeps)), shape, 3)
+    rows = rows_for(octave, 1, seed=1)
+    assert_same(ENGINE(rows, octave, ALL), Oracle(ENGINE.delays(octave))(rows, octave, ALL))
+
+
+@pytest.mark.parametrize("nchans", [16, 100, 1024])
+def test_the_tree_keeps_close_to_the_law(nchans: int) -> None:
+    freqs = np.linspace(1500, 1100, nchans)
+    (octave,) = octaves(Grid(dm_max=40, width_max_s=0.01), freqs, 64e-6)
+    error = ENGINE.delays(octave) - np.multiply.outer(octave.sweeps, octave.shape)
+    assert error.std() < 0.55  # rounding alone is 0.29
+    assert np.abs(error).max() < 2.5
+    assert np.abs(error.mean(axis=1)).max() <= 0.5
+    assert error.max() <= MARGIN / 2
+
+
+def test_bright_bursts_saturate_and_are_found() -> None:
+    freqs = np.linspace(1500, 1200, 64)
+    (octave,) = octaves(Grid(dm_max=100, width_max_s=0.05), freqs, 1e-3)
+    rows = rows_for(octave, 1, seed=1, most=8)
+    rows[:, octave.halo + 100 :] = 127
+    peaks = ENGINE(rows, octave, 0.9 * 64 * 127 / 8)
+    assert len(peaks.score)
+    assert peaks.score.max() <= 32767 * SCORE_COUNTS
+
+
+def test_rows_of_any_layout_are_taken() -> None:
+    freqs = np.linspace(1500, 1200, 20)
+    (octave,) = octaves(Grid(dm_max=100, width_max_s=0.05), freqs, 1e-3)
+    rows = rows_for(octave, 1, seed=2)
+    assert padded_rows(rows) is rows
+    for other in (np.ascontiguousarray(rows), np.asfortranarray(rows), rows[:, ::1].copy("K")):
+        assert_same(ENGINE(other, octave, ALL), ENGINE(rows, octave, ALL))
+
+
+def test_scores_are_boxcar_sums_over_the_root_of_their_width() -> None:
+    row = np.random.default_rng(3).normal(0, 200, 64 + 256).astype(np.int32)
+    best = scores(row, 4, 256)
+    total = np.concatenate([[0], np.cumsum(row)])
+    for level, widths in enumerate([(1, 2, 3, 4), (6, 8), (12, 16), (24, 32), (48, 64)]):
+        step = 2**level
+        for end in range(step - 1, 256, step):
+            last = 64 + end + 1
+            exact = max((total[last] - total[last - w]) / np.sqrt(w) for w in widths)
+            assert SCORE_COUNTS * best[level, end] == pytest.approx(exact, abs=8)
 
 
 @given(st.integers(1, 20), st.integers(1, 50), st.integers(0, 9))
@@ -56,14 +141,16 @@ def test_a_dispersed_impulse_is_whole_in_the_row_of_its_dm(dm: float) -> None:
     (octave,) = octaves(Grid(dm_max=400, width_max_s=0.01), freqs, 1e-3)
     row = int(np.abs(octave.sweeps * dm_per_sample(freqs, 1e-3) - dm).argmin())
     exact_dm = octave.sweeps[row] * dm_per_sample(freqs, 1e-3)
-    rows = np.zeros((64, octave.halo + 4 * BLOCK), np.int8)
-    bottom = octave.halo + 70  # arrival at the lowest channel
-    delays = delay_s(exact_dm, freqs, freqs.max()) / 1e-3
-    samples = bottom - octave.sweeps[row] + np.floor(delays + 0.5).astype(int)
-    rows[np.arange(64), samples] = 100
-    maxima = oracle.screen(rows, octave)
-    assert maxima.score[row, 70 // BLOCK] == 6400
-    assert octave.widths[maxima.width[row, 70 // BLOCK]] == 1
+    rows = empty_rows(64, octave.halo + octave.tile)
+    delays = np.floor(delay_s(exact_dm, freqs, freqs.max()) / 1e-3 + 0.5).astype(int)
+    np.testing.assert_array_equal(delays, exact_delays(octave)[row])
+    # it leaves the bottom of the band at output 70
+    rows[np.arange(64), octave.halo + 70 - octave.sweeps[row] + delays] = 100
+    peaks = Oracle()(rows, octave, 6300)
+    assert peaks.group.tolist() == [row // GROUP]
+    assert peaks.block.tolist() == [(70 + MARGIN // 2) // BLOCK]
+    assert peaks.score[0] == pytest.approx(6400, rel=0.001)
+    assert peaks.level[0] == 0
 
 
 def test_octaves_leave_no_dm_out() -> None:
@@ -81,10 +168,8 @@ def test_octaves_leave_no_dm_out() -> None:
         assert np.diff(octave.sweeps).max() <= max(1, 0.02 * octave.sweeps[-1])
 
 
-def test_boxcars_are_close_enough() -> None:
-    widths = boxcars(300)
-    assert widths[0] == 1
-    assert widths[-1] <= 300
-    between = np.sqrt(widths[:-1] / widths[1:])
-    assert (between[1:] > 0.81).all()
-    assert boxcars(1).tolist() == [1]
+def test_groups_tell_where_their_rows_are() -> None:
+    octave = Octave(0, np.array([0, 1, 2, 3, 10, 12, 14, 16, 20]), np.array([0.0, 1.0]), 0)
+    assert octave.group_sweeps.tolist() == [1, 13, 20]
+    assert octave.group_spans.tolist() == [3, 6, 0]
+    assert octave.widths == [1, 2, 3, 4]

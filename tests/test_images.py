@@ -99,7 +99,7 @@ def test_noise_has_unit_size(res: int) -> None:
     plan = Plan.make(settings, WIDE, res).search
     items = searched(SkySource(sky).blocks(), WIDE, settings)
     images = np.concatenate([batch.images for batch in cut_images(items, plan)])
-    assert len(images) > 3, "noise peaks above S/N 5"
+    assert len(images) >= 3, "noise peaks above S/N 5"
     away = images[:, : res // 4, : res // 8]  # a corner: beside the bow-tie of the peak
     assert away.std() == pytest.approx(1.0, abs=0.1)
     assert away.mean() == pytest.approx(0.0, abs=0.2)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlppa.data import Block, Candidate, FilterbankHeader
-from mlppa.dedisperse import oracle
+from mlppa.dedisperse.oracle import Oracle
 from mlppa.search import search
 from mlppa.simulate import Interference, Pulse, Sky, SkySource, match
 
@@ -161,7 +161,7 @@ def test_the_oracle_finds_what_the_kernel_finds() -> None:
 
     block = cut(recorded(SKY), [3000])[0]
     cleaned = list(clean(gulps([block], plan.gulp), len(plan.search.octaves), plan.baseline))
-    slow = [c for item in search(cleaned, plan.search, oracle.screen) for c in item.candidates]
+    slow = [c for item in search(cleaned, plan.search, Oracle()) for c in item.candidates]
     assert slow == [c for item in searched([block], HEADER) for c in item.candidates]
     assert len(slow) == 2
 

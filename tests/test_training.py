@@ -10,7 +10,7 @@ import pytest
 from mlppa.classify import Classifier, import_keras, load_model, model_card
 from mlppa.config import Plan, SearchSettings
 from mlppa.data import Candidate, FilterbankHeader
-from mlppa.dedisperse.brute import BruteForce
+from mlppa.dedisperse.engine import Engine
 from mlppa.errors import ConfigError
 from mlppa.images import FEATURES
 from mlppa.simulate import Interference, Pulse, Sky, SkySource
@@ -84,7 +84,7 @@ def test_a_missed_pulse_is_told() -> None:
 def searched() -> Examples:
     burst = Interference("burst", 8.0, 8.02, level=2.0)
     sky = Sky(header=HEADER, nsamples=16384, pulses=(BRIGHT, FAINT), interference=(burst,), seed=3)
-    return sky_examples(sky, PLAN, BruteForce(1), number=7)
+    return sky_examples(sky, PLAN, Engine(1), number=7)
 
 
 def test_images_of_a_simulated_sky_show_its_pulses_in_the_middle(searched: Examples) -> None:
@@ -134,7 +134,7 @@ def test_a_straight_chirp_in_a_narrow_band_is_a_pulse_for_all_one_can_tell() -> 
 def test_the_same_draw_gives_the_same_examples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset, "SKY_SAMPLES", 8192)
     monkeypatch.setattr(dataset, "SKY_PULSES", 4)
-    one, two = (random_examples(Draw(1, 2, 32, 6.0), BruteForce(1)) for _ in range(2))
+    one, two = (random_examples(Draw(1, 2, 32, 6.0), Engine(1)) for _ in range(2))
     assert len(one.labels) > 0
     np.testing.assert_array_equal(one.images, two.images)
     np.testing.assert_array_equal(one.labels, two.labels)
@@ -198,7 +198,7 @@ def spine() -> Classifier:
 def probabilities(
     source: Source, plan: Plan, classifier: Classifier
 ) -> list[tuple[Candidate, float]]:
-    pieces = live_images(source, plan, BruteForce(1))
+    pieces = live_images(source, plan, Engine(1))
     return [
         (candidate, float(p))
         for piece in pieces
@@ -253,7 +253,7 @@ def test_from_a_recipe_to_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(dataset, "SKY_SAMPLES", 8192)
     monkeypatch.setattr(dataset, "SKY_PULSES", 6)
     recipe = Recipe(res=32, skies=9, held_out=1, epochs=2)
-    train(recipe, tmp_path / "tiny", BruteForce(1))
+    train(recipe, tmp_path / "tiny", Engine(1))
     metrics = model_card(tmp_path / "tiny").facts["metrics"]
     assert 0 <= metrics["accuracy"] <= 1
     assert {"burst", "chirp", "dead"} <= set(metrics["false_positive_rate_by_kind"])
@@ -265,7 +265,7 @@ def test_measures_tell_a_perfect_network_from_a_useless_one(
     monkeypatch.setattr(dataset, "SKY_SAMPLES", 8192)
     examples = stand_in(40, 32)
     monkeypatch.setattr("mlppa.training.train.random_examples", lambda *_: examples)
-    kernel = BruteForce(1)
+    kernel = Engine(1)
     recipe = Recipe(res=32, held_out=1)
     nine = np.tile(examples.labels, 1).astype(np.float32)
     perfect = evaluate(lambda images, features: nine, recipe, kernel)

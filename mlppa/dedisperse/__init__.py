@@ -1,4 +1,4 @@
-"""Dedispersion with the boxcar screen fused in: only block maxima come out.
+"""Dedispersion with the boxcar screen fused in: only peaks come out.
 
 Rows refer to the arrival at the *bottom* of the band: output t of a row needs no
 sample after t, whatever its DM. So all rows advance together with the data, nothing
@@ -6,6 +6,7 @@ is carried but past samples, and the end of a file needs no care of its own.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -14,11 +15,18 @@ from numpy.typing import NDArray
 from ..data import Float32Array, Int8Array
 from ..dispersion import channel_shape, dm_per_sample, smear_s
 
-#: Outputs of a screen are the maxima over this many samples (of its octave).
-BLOCK = 32
+#: A screen tells one maximum for every GROUP rows and BLOCK samples (of its octave).
+GROUP = 4
+BLOCK = 64
+
+#: Past samples for boxcars of up to 64 samples; longer ones are made from sums of 32.
+NARROW_HALO = 64
+
+#: Samples by which a kernel's rounding may pass the sweep.
+MARGIN = 8
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Octave:
     """The trials of one time resolution.
 
@@ -28,45 +36,115 @@ class Octave:
         Samples are averaged by ``2**index``.
     sweeps
         Sweep of each row in samples of the octave, ascending, shape (nrows,).
-    delays
-        Delay of each channel behind the top one, same unit, shape (nrows, nchans).
-    widths
-        Boxcars in samples of the octave, ascending, shape (nwidths,).
+    shape
+        Delay of each channel as a fraction of the sweep, shape (nchans,).
+    levels
+        Boxcars are 1, 2, 3, 4 and then 3 and 4 times 2**k for k up to this.
     """
 
     index: int
     sweeps: NDArray[np.int64]
-    delays: NDArray[np.int32]
-    widths: NDArray[np.int64]
+    shape: NDArray[np.float64]
+    levels: int
+
+    @property
+    def tile(self) -> int:
+        """Samples that are worked on at a time; outputs come in multiples of it."""
+        return max(1024 >> self.index, 256)
+
+    @property
+    def wide_halo(self) -> int:
+        """Past samples for boxcars of more than 64 samples, a multiple of the tile."""
+        return 0 if self.levels < 5 else -(-(4 << self.levels) // self.tile) * self.tile
 
     @property
     def halo(self) -> int:
         """Past samples that the first output needs."""
-        return int(self.sweeps[-1] + self.widths[-1] - 1)
+        return int(self.sweeps[-1]) + self.wide_halo + NARROW_HALO + MARGIN
+
+    @property
+    def widths(self) -> list[int]:
+        """Lengths of all boxcars."""
+        return [1, 2, *(m << k for k in range(self.levels + 1) for m in (3, 4))]
+
+    @property
+    def longest(self) -> int:
+        """Longest boxcar in samples of the octave."""
+        return 4 << self.levels
+
+    @cached_property
+    def group_sweeps(self) -> NDArray[np.int64]:
+        """Sweep in the middle of every group of rows, shape (ngroups,)."""
+        return (self.sweeps[::GROUP] + self._group_ends) // 2
+
+    @cached_property
+    def group_spans(self) -> NDArray[np.int64]:
+        """Sweep from the first to the last row of every group, shape (ngroups,)."""
+        return self._group_ends - self.sweeps[::GROUP]
+
+    @property
+    def _group_ends(self) -> NDArray[np.int64]:
+        ends = np.arange(0, len(self.sweeps), GROUP) + GROUP - 1
+        return self.sweeps[np.minimum(ends, len(self.sweeps) - 1)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BlockMaxima:
-    """What a screen leaves of the DM-time plane, each of shape (nrows, nblocks).
+class Peaks:
+    """What a screen leaves of the DM-time plane, arrays of shape (npeaks,).
 
-    ``score`` is the highest boxcar sum divided by sqrt(width), in counts; ``width``
-    the index of that boxcar in `Octave.widths`.
+    Parameters
+    ----------
+    group, block
+        Which group of rows, and which block of outputs.
+    score
+        Highest boxcar sum divided by the root of the width, in counts.
+    level
+        Which boxcars: 0 stands for widths of 1 to 4, k for 3 or 4 times 2**k.
     """
 
+    group: NDArray[np.int64]
+    block: NDArray[np.int64]
     score: Float32Array
-    width: NDArray[np.uint8]
+    level: NDArray[np.int64]
+
+    @property
+    def width(self) -> NDArray[np.int64]:
+        """Width in the middle of the level's, in samples of the octave."""
+        return np.where(self.level == 0, 2, 7 * 2**self.level // 2)
 
 
 class Kernel(Protocol):
     """Dedisperses and screens: the one part that differs between processors.
 
-    ``rows`` is int8 (nchans, halo + n), n a multiple of `BLOCK`. Boxcars that end
-    on one of the last n samples are screened.
+    ``rows`` is int8 (nchans, halo + n), n a multiple of `Octave.tile`; boxcars that end
+    on one of the last n samples are screened (with a lag of MARGIN / 2 samples). Peaks
+    come out from ``threshold`` (in counts) on, in the order of group and block.
     """
 
-    def __call__(self, rows: Int8Array, octave: Octave) -> BlockMaxima:
+    def __call__(self, rows: Int8Array, octave: Octave, threshold: float) -> Peaks:
         """Screen all rows of an octave."""
         ...
+
+
+def empty_rows(nchans: int, nsamples: int) -> Int8Array:
+    """Make room for rows as kernels like them.
+
+    A stride that is an odd multiple of 64 bytes keeps channels out of each other's
+    cache sets; what follows the last row may be read, though not used.
+    """
+    stride = (-(-nsamples // 64) | 1) * 64
+    return np.zeros((nchans + 1) * stride, np.int8)[: nchans * stride].reshape(nchans, stride)[
+        :, :nsamples
+    ]
+
+
+def padded_rows(rows: Int8Array) -> Int8Array:
+    """Give rows as `empty_rows` lays them out; a copy only if they do not lie so."""
+    padded = empty_rows(*rows.shape)
+    if rows.strides == padded.strides and rows.base is not None:
+        return rows
+    padded[:] = rows
+    return padded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +186,8 @@ def octaves(grid: Grid, freqs_mhz: NDArray[np.float64], tsamp_s: float) -> tuple
             _smear_rows(freqs_mhz, unit_dm, tsamp_s),
             grid.smear_tolerance,
         )
-        longest = max(int(grid.width_max_s / (tsamp_s * 2**index)), 1)
-        delays = np.floor(np.multiply.outer(sweeps, shape) + 0.5).astype(np.int32)
-        plan.append(Octave(index, sweeps, delays, boxcars(longest)))
+        longest = max(int(grid.width_max_s / (tsamp_s * 2**index)), 4)
+        plan.append(Octave(index, sweeps, shape, int(np.log2(longest / 3))))
         low, index = high, index + 1
     return tuple(plan)
 
@@ -123,15 +200,8 @@ def _smear_rows(freqs_mhz: NDArray[np.float64], unit_dm: float, tsamp_s: float) 
 
 def _sweeps(low: float, high: float, smear: float, tolerance: float) -> NDArray[np.int64]:
     """Rows from ``low`` to past ``high``, spaced by the smearing but at least by 1."""
-    sweeps = [int(low)]
+    sweeps, exact = [int(low)], float(int(low))
     while sweeps[-1] < high:
-        step = max(1, int(tolerance * smear * sweeps[-1]))
-        sweeps.append(sweeps[-1] + step)
+        exact += max(1.0, tolerance * np.hypot(1.0, smear * exact))
+        sweeps.append(round(exact))
     return np.array(sweeps, np.int64)
-
-
-def boxcars(longest: int) -> NDArray[np.int64]:
-    """Widths 1, 2, 3, 4, 6, 8, 12, ... up to ``longest``: at worst 4 % of S/N between two."""
-    powers = 2 ** np.arange(int(np.log2(longest)) + 1)
-    ladder = np.concatenate([powers, 3 * powers[:-1]]) if len(powers) > 1 else powers
-    return np.unique(ladder[ladder <= longest]).astype(np.int64)

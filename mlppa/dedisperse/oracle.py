@@ -4,32 +4,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Int8Array
-from . import BLOCK, BlockMaxima, Octave
+from . import BLOCK, GROUP, MARGIN, NARROW_HALO, Octave, Peaks
+from .boxcars import SCORE_COUNTS, scores
 
 
-def screen(rows: Int8Array, octave: Octave) -> BlockMaxima:
-    """Dedisperse by shift and add, and keep the best boxcar of every block."""
-    nout = rows.shape[1] - octave.halo
-    longest = int(octave.widths[-1])
-    score = np.empty((len(octave.sweeps), nout // BLOCK), np.float32)
-    width = np.empty(score.shape, np.uint8)
-    for row, (sweep, delays) in enumerate(zip(octave.sweeps, octave.delays, strict=True)):
-        shifts = octave.sweeps[-1] - sweep + delays
-        series = shift_sum(rows, shifts[None, :].astype(np.int64), nout + longest - 1)[0]
-        total = np.concatenate([[0], np.cumsum(series, dtype=np.int64)])
-        ends = longest + np.arange(nout)
-        sums = np.stack([total[ends] - total[ends - w] for w in octave.widths])
-        # float32, as every kernel: equal sums then give equal scores
-        scores = sums.astype(np.float32) * inverse_roots(octave.widths)[:, None]
-        best = scores.reshape(len(octave.widths), -1, BLOCK).max(axis=2)
-        width[row] = best.argmax(axis=0)
-        score[row] = best.max(axis=0)
-    return BlockMaxima(score, width)
+class Oracle:
+    """Screens by shift and add.
+
+    Parameters
+    ----------
+    delays
+        Delay of every channel in every row, shape (nrows, nchans); by default the exact
+        ones, rounded to samples. Those that a tree makes differ by a sample here and there.
+    """
+
+    def __init__(self, delays: NDArray[np.int64] | None = None) -> None:
+        self._delays = delays
+
+    def __call__(self, rows: Int8Array, octave: Octave, threshold: float) -> Peaks:
+        """Screen all rows of an octave; see `dedisperse.Kernel`."""
+        delays = exact_delays(octave) if self._delays is None else self._delays
+        outputs = rows.shape[1] - octave.halo
+        past = octave.wide_halo + NARROW_HALO
+        first = octave.sweeps[-1] + MARGIN // 2
+        found: list[tuple[float, ...]] = []
+        for group, start in enumerate(range(0, len(octave.sweeps), GROUP)):
+            part = slice(start, start + GROUP)
+            shifts = first - octave.sweeps[part, None] + delays[part]
+            series = shift_sum(rows, shifts, past + outputs)
+            best = np.max([scores(row, octave.levels, outputs) for row in series], axis=0)
+            maxima = best.reshape(octave.levels + 1, -1, BLOCK).max(axis=2)
+            score = SCORE_COUNTS * maxima.max(axis=0)
+            (block,) = np.nonzero(score >= threshold)
+            levels = maxima.argmax(axis=0)
+            found += [(group, int(b), float(score[b]), int(levels[b])) for b in block]
+        table = np.array(found, np.float64).reshape(-1, 4)
+        whole = table.astype(np.int64)
+        return Peaks(whole[:, 0], whole[:, 1], table[:, 2].astype(np.float32), whole[:, 3])
 
 
-def inverse_roots(widths: NDArray[np.int64]) -> NDArray[np.float32]:
-    """1 / sqrt(width) in the precision that all kernels share."""
-    return (1.0 / np.sqrt(widths)).astype(np.float32)
+def exact_delays(octave: Octave) -> NDArray[np.int64]:
+    """Delay of every channel behind the top one, to the nearest sample, (nrows, nchans)."""
+    exact = np.multiply.outer(octave.sweeps, octave.shape)
+    return np.floor(exact + 0.5).astype(np.int64)
 
 
 def shift_sum(

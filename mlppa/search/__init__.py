@@ -1,6 +1,6 @@
 """Clean gulps to candidates: screen, cluster, measure exactly; one pulse, one candidate."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..clean import SIGMA
-from ..data import Candidate, CleanGulp, Coverage, History, Searched
-from ..dedisperse import BLOCK, Kernel, Octave
+from ..data import Candidate, CleanGulp, Coverage, History, Int8Array, Searched
+from ..dedisperse import BLOCK, MARGIN, Kernel, Octave, empty_rows
 from ..dispersion import channel_shape, dm_per_sample
 from .cluster import TRIGGER, Triggers, explained, leaders
 from .refine import refine
@@ -70,7 +70,7 @@ class SearchPlan:
     @property
     def max_width(self) -> int:
         """Longest boxcar in samples."""
-        return max(int(o.widths[-1]) << o.index for o in self.octaves)
+        return max(o.longest << o.index for o in self.octaves)
 
     @property
     def hold(self) -> int:
@@ -87,6 +87,11 @@ class SearchPlan:
         """Past samples to keep, so that everything held can still be measured and drawn."""
         halo = max(o.halo << o.index for o in self.octaves)
         return max(halo, self.hold + self.max_sweep + self.image_reach(2 * self.max_width))
+
+    def windows(self, gulp: int) -> list[Int8Array]:
+        """Make room for what the screen of a gulp of that many samples needs, per octave."""
+        nchans = len(self.freqs_mhz)
+        return [empty_rows(nchans, o.halo + (gulp >> o.index)) for o in self.octaves]
 
     def image_octave(self, width_samples: int) -> int:
         """Octave in which a pulse of that width is two to four pixels wide."""
@@ -117,12 +122,15 @@ def search(gulps: Iterable[CleanGulp], plan: SearchPlan, kernel: Kernel) -> Iter
     """
     history, waiting = History(), np.empty(0, TRIGGER)
     final: list[Candidate] = []
+    windows: list[Int8Array] = []
     stop = None
     for gulp in gulps:
         if stop is not None and gulp.start > stop:
             yield Searched(_missing(stop, gulp.start, plan), (), history)
         history = history.extend(gulp, plan.memory)
-        found, storm = screen(history, gulp, plan, kernel)
+        # made once: fresh memory costs more than what is written to it
+        windows = windows or plan.windows(len(gulp.valid))
+        found, storm = screen(history, gulp, plan, kernel, windows)
         waiting = np.concatenate([waiting, found])
         new, waiting = _settle(waiting, gulp.stop - plan.hold, history, plan, final)
         final = [c for c in final if c.sample > gulp.stop - 2 * plan.memory] + new
@@ -134,32 +142,39 @@ def search(gulps: Iterable[CleanGulp], plan: SearchPlan, kernel: Kernel) -> Iter
 
 
 def screen(
-    history: History, gulp: CleanGulp, plan: SearchPlan, kernel: Kernel
+    history: History,
+    gulp: CleanGulp,
+    plan: SearchPlan,
+    kernel: Kernel,
+    windows: Sequence[Int8Array],
 ) -> tuple[Triggers, bool]:
-    """Give the raw peaks whose boxcar ends in the newest gulp, and whether they were too many."""
+    """Give the raw peaks whose boxcar ends in the newest gulp, and whether they were too many.
+
+    ``windows`` is room for the rows of every octave, made by `SearchPlan.windows`.
+    """
     noise = SIGMA * np.sqrt(max(int(np.count_nonzero(gulp.good)), 1))
     threshold = SCREEN_MARGIN * plan.threshold * noise
     found = []
-    for octave in plan.octaves:
-        first, last = gulp.start >> octave.index, gulp.stop >> octave.index
-        maxima = kernel(history.take(first - octave.halo, last, octave.index), octave)
-        row, block = np.nonzero(maxima.score >= threshold)
-        width = octave.widths[maxima.width[row, block]]
-        sweep = octave.sweeps[row]
+    for octave, rows in zip(plan.octaves, windows, strict=True):
+        first = gulp.start >> octave.index
+        history.take(first - octave.halo, octave.index, rows)
+        peaks = kernel(rows, octave, threshold)
         # the middle of the boxcar, from the middle of the block that it ends in
-        bottom = first + BLOCK * block + (BLOCK - 1) / 2 - (width - 1) / 2
-        triggers = np.empty(len(row), TRIGGER)
+        bottom = first + BLOCK * (peaks.block + 0.5) - (MARGIN + peaks.width) / 2
+        sweep = octave.group_sweeps[peaks.group]
+        triggers = np.empty(len(peaks.group), TRIGGER)
         triggers["time"] = (bottom - (1 - plan.mean_shape) * sweep + 0.5) * 2**octave.index - 0.5
         triggers["sweep"] = sweep << octave.index
-        triggers["width"] = width << octave.index
-        triggers["snr"] = maxima.score[row, block] / noise
+        triggers["width"] = peaks.width << octave.index
+        triggers["snr"] = peaks.score / noise
         triggers["slack"] = BLOCK << octave.index
+        triggers["span"] = octave.group_spans[peaks.group] << octave.index
         found.append(triggers)
-    peaks: Triggers = np.concatenate(found)
-    storm = len(peaks) > MOST_TRIGGERS
+    triggers = np.concatenate(found)
+    storm = len(triggers) > MOST_TRIGGERS
     if storm:
-        peaks = peaks[np.argsort(-peaks["snr"], kind="stable")[:MOST_TRIGGERS]]
-    return peaks, storm
+        triggers = triggers[np.argsort(-triggers["snr"], kind="stable")[:MOST_TRIGGERS]]
+    return triggers, storm
 
 
 def _settle(

@@ -19,11 +19,9 @@ from ..data import Candidate
 if TYPE_CHECKING:
     from . import SearchPlan
 
-#: Raw peaks: middle of the boxcar at the band's mean delay, sweep, width and the
-#: uncertainty of the time, all in samples; and the S/N.
-TRIGGER = np.dtype(
-    [("time", "f8"), ("sweep", "f8"), ("width", "f8"), ("slack", "f8"), ("snr", "f8")]
-)
+#: Raw peaks: middle of the boxcar at the band's mean delay, sweep, width, and how far
+#: off the time and the sweep may be, all in samples; and the S/N.
+TRIGGER = np.dtype([(name, "f8") for name in ("time", "sweep", "width", "slack", "span", "snr")])
 
 type Triggers = NDArray[Any]
 
@@ -76,5 +74,5 @@ def explained(candidate: Candidate, by: Candidate, plan: "SearchPlan") -> bool:
         sweep = c.dm / plan.unit_dm
         trigger["time"] = c.sample + plan.mean_shape * sweep
         trigger["sweep"], trigger["width"], trigger["snr"] = sweep, c.width_samples, c.snr
-        trigger["slack"] = 0
+        trigger["slack"] = trigger["span"] = 0
     return candidate.snr <= by.snr and bool(_in_bowtie(pair[:1], pair[1])[0])

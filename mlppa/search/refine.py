@@ -47,15 +47,17 @@ def refine(trigger: Any, history: History, plan: "SearchPlan") -> Candidate | No
     """
     time, sweep = float(trigger["time"]), float(trigger["sweep"])
     width, margin = int(trigger["width"]), float(trigger["slack"])
+    reach = max(2.0 * width, float(trigger["span"]), 4.0)
     peak = None
     for _ in range(6):
-        peak = _best(history, plan, (time, sweep, width), margin)
+        peak = _best(history, plan, (time, sweep, width), (margin, reach))
         if peak is None:
             return None
         at_edge = peak.sweep in (peak.sweeps[0], peak.sweeps[-1]) and peak.sweep > 0
         if not at_edge and peak.width < min(2 * width, plan.max_width):
             break
         time, sweep, width, margin = peak.time, peak.sweep, peak.width, float(peak.width)
+        reach = max(2.0 * width, 4.0)
     assert peak is not None
     noise = _noise(history, plan, peak)
     return Candidate(
@@ -106,10 +108,12 @@ def series(
 
 
 def _best(
-    history: History, plan: "SearchPlan", at: tuple[float, float, int], margin: float
+    history: History,
+    plan: "SearchPlan",
+    at: tuple[float, float, int],
+    within: tuple[float, float],
 ) -> _Peak | None:
-    time, sweep, width = at
-    reach = max(2.0 * width, 2.0 * margin / 32, 4.0)
+    (time, sweep, width), (margin, reach) = at, within
     trials = np.unique(np.rint(sweep + np.linspace(-reach, reach, SWEEP_TRIALS)))
     trials = trials[trials >= 0]
     longest = min(2 * width, plan.max_width)
