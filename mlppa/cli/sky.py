@@ -86,16 +86,8 @@ def _print_demo(result: "DemoResult") -> None:
 
     console = Console()
     table = Table(title="What was put in, and what was found", title_justify="left")
-    for heading in (
-        "time (s)",
-        "DM in",
-        "DM out",
-        "width in (ms)",
-        "out",
-        "S/N in",
-        "S/N out",
-        "probability",
-    ):
+    headings = ("time (s)", "DM", "found", "ms", "found", "S/N", "found", "probability")
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for pulse, found in result.pairs:
         table.add_row(
