@@ -1,13 +1,25 @@
 """Clean rows have equal noise, keep pulses, and leave out what is not sky."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mlppa.clean import SIGMA, clean, clipped_moments, decimate
-from mlppa.data import Block, CleanGulp
+from mlppa.clean import (
+    SIGMA,
+    TILE,
+    Arithmetic,
+    clean,
+    clean_by,
+    clipped_moments,
+    decimate,
+    fast,
+    plain,
+)
+from mlppa.data import Block, CleanGulp, Gulp
 from mlppa.gulps import gulps
 
 NCHANS, GULP = 64, 2048
@@ -178,3 +190,117 @@ def test_gulps_are_told_apart_by_their_gaps() -> None:
     assert first.valid.sum() == GULP - 500
     replaced = replace(first, missing=0)
     assert replaced.stop == GULP
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Two gulps of anything: noise of some number type, and what may be wrong with it."""
+
+    seed: int
+    nchans: int
+    tiles: int
+    dtype: str
+    level: float
+    step: float
+    bad: frozenset[str]
+
+    def gulps(self) -> list[Gulp]:
+        rng = np.random.default_rng(self.seed)
+        nsamples = self.tiles * TILE
+        x = self.level + 7 * rng.standard_normal((2 * nsamples, self.nchans))
+        x[rng.integers(2 * nsamples) :] += self.step
+        where = rng.integers(2 * nsamples, size=9)
+        if "dead" in self.bad:
+            x[:, rng.integers(self.nchans)] = 11
+        if "dropped" in self.bad:
+            x[where[0] : where[0] + 99] = 0
+        if "carrier" in self.bad:
+            x[:, rng.integers(self.nchans)] += 30 * (np.arange(2 * nsamples) // 16 % 2)
+        dtype = np.dtype(self.dtype)
+        if dtype.kind in "iu":
+            x = np.clip(np.rint(x), np.iinfo(dtype).min, np.iinfo(dtype).max)
+        elif "not numbers" in self.bad:
+            x[where, rng.integers(self.nchans, size=9)] = [np.nan, np.inf, -np.inf] * 3
+            x[where[0] - 1] = np.nan
+        valid = rng.random(2 * nsamples) < (0.9 if "gaps" in self.bad else 2)
+        blocks = [Block(0, x.astype(dtype), valid)]
+        return list(gulps(blocks, nsamples))
+
+
+SIGHTS = st.builds(
+    Sight,
+    seed=st.integers(0, 2**32),
+    nchans=st.integers(1, 45),
+    tiles=st.integers(1, 40),
+    dtype=st.sampled_from(["u1", "i1", "u2", "i2", "f4", "f8", "i4", ">f4", ">i2"]),
+    level=st.sampled_from([-60.0, 0.0, 50.0, 250.0]),
+    step=st.sampled_from([0.0, 0.0, 5.0, -40.0]),
+    bad=st.frozensets(st.sampled_from(["dead", "dropped", "carrier", "not numbers", "gaps"])),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(SIGHTS, st.integers(1, 6), st.sampled_from([0, 30, 501]), st.booleans())
+def test_fast_arithmetic_gives_what_plain_numpy_gives(
+    sight: Sight, noctaves: int, baseline: int, mask: bool
+) -> None:
+    def by(arithmetic: Arithmetic) -> list[CleanGulp]:
+        return list(clean_by(arithmetic, sight.gulps(), noctaves, baseline, mask))
+
+    for quick, oracle in zip(by(fast), by(plain), strict=True):
+        np.testing.assert_array_equal(quick.good, oracle.good)
+        np.testing.assert_array_equal(quick.valid, oracle.valid)
+        np.testing.assert_allclose(
+            quick.octaves[0].astype(int), oracle.octaves[0].astype(int), atol=1
+        )
+        for octave, exact in zip(quick.octaves, decimate(quick.octaves[0], noctaves), strict=True):
+            np.testing.assert_array_equal(octave, exact)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32), st.integers(1, 400), st.integers(1, 400), st.sampled_from([1, 9]))
+def test_running_median(seed: int, length: int, window: int, levels: int) -> None:
+    series = np.random.default_rng(seed).standard_normal(length).astype(np.float32)
+    series = (np.rint(series * levels) / levels).astype(np.float32)  # with few most are equal
+    series[length // 3 :] += 5
+    window = min(window, length) | 1
+    np.testing.assert_array_equal(
+        fast.running_median(series, window), plain.running_median(series, window)
+    )
+
+
+def test_deep_octaves_of_the_brightest_signal_do_not_overflow() -> None:
+    nsamples = 2 << 10
+    spectra = np.full((nsamples, 1), 250, np.uint8)
+    zero, one = np.zeros(1, np.float32), np.ones(1, np.float32)
+    octaves = fast.octaves(spectra, np.zeros(nsamples, np.float32), zero, zero, one, 11)
+    assert len(octaves) == 11
+    assert all((octave == 127).all() for octave in octaves)
+
+
+@pytest.mark.parametrize(("noise_levels", "most"), [(0.5, 1), (1, 3), (2, 15), (10, 255)])
+def test_channels_have_zero_mean_however_few_bits_they_have(noise_levels: float, most: int) -> None:
+    """Neither rounding nor judging by a part of a long gulp leaves an offset."""
+    rng = np.random.default_rng(6)
+    level = most / 2 + 0.3 * rng.standard_normal(32)
+    x = level + noise_levels * rng.standard_normal((2**15, 32))
+    spectra = np.clip(np.rint(x), 0, most).astype(np.uint8)
+    (gulp,) = clean(gulps([Block(0, spectra)], len(spectra)), 1, 0)
+    assert gulp.good.all()
+    # a sixteenth of the samples would give 0.02, rounding alone up to 0.12
+    assert np.abs(gulp.octaves[0].mean(axis=1) / SIGMA).max() < 0.003
+
+
+def test_a_gulp_that_is_not_made_of_tiles_is_refused() -> None:
+    with pytest.raises(ValueError, match="whole tiles"):
+        list(clean(gulps([Block(0, noise(100))], 100), 1, 0))
+    with pytest.raises(ValueError, match="9 octaves"):
+        list(clean(gulps([Block(0, noise(192))], 192), 9, 0))
+
+
+def test_spectra_are_left_as_they_came() -> None:
+    spectra = noise(GULP)
+    spectra[5:9] = np.nan
+    before = spectra.copy()
+    cleaned(spectra, baseline=100)
+    np.testing.assert_array_equal(spectra, before)

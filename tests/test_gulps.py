@@ -70,6 +70,19 @@ def test_what_the_source_calls_padding_is_not_valid() -> None:
     assert gulp.missing == 0
 
 
+def test_a_gulp_out_of_one_block_is_not_copied_if_it_may_be_owned() -> None:
+    spectra, valid = sky(100), np.arange(100) % 7 > 0
+    first, second, third, last = gulps([Block(0, spectra, valid)], 32)
+    for gulp in (first, second, third):
+        assert np.shares_memory(gulp.spectra, spectra)
+        np.testing.assert_array_equal(gulp.spectra, spectra[gulp.start : gulp.stop])
+        np.testing.assert_array_equal(gulp.valid, valid[gulp.start : gulp.stop])
+        assert (gulp.first, gulp.last, gulp.missing) == (gulp.start, gulp.stop, 0)
+    assert not np.shares_memory(last.spectra, spectra)
+    spectra.flags.writeable = False
+    assert not any(np.shares_memory(g.spectra, spectra) for g in gulps([Block(0, spectra)], 32))
+
+
 def test_overlapping_blocks_are_refused() -> None:
     with pytest.raises(InputError, match="time order"):
         list(gulps([Block(0, sky(10)), Block(5, sky(10))], 8))

@@ -13,7 +13,15 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ..data import BoolArray, Float32Array, Int8Array
-from .plain import BIN, CLIP_SIGMA, FEWEST_CHANNELS_FOR_DROPS, GROUP, HUGE, MOST_COUNTS
+from .plain import (
+    BIN,
+    CLIP_SIGMA,
+    FEWEST_CHANNELS_FOR_DROPS,
+    GOLDEN,
+    GROUP,
+    HUGE,
+    MOST_COUNTS,
+)
 
 #: Samples that are transposed at a time: a cache line of int8.
 TILE = 64
@@ -199,21 +207,27 @@ def _quantise(
     model: Float32Array,
     words: NDArray[np.uint32],
 ) -> None:
-    """Write four samples at a time, as one word of ``words``, shape (nchans, any)."""
+    """Write four samples at a time, as one word (the first one lowest) of each channel's row."""
     nsamples, nchans = spectra.shape
     mean, response, scale = model[0], model[1], model[2]
     most, huge, zero = np.float32(MOST_COUNTS), np.float32(HUGE), np.float32(0)
+    golden, unit = np.uint32(GOLDEN), np.float32(2.0**-32)
+    phase = np.empty(nchans, np.uint32)
+    for c in range(nchans):
+        phase[c] = np.uint32(c * c) * golden
     tile = np.empty((TILE // 4, nchans), np.uint32)
     for start in range(0, nsamples, TILE):
         for i in range(TILE // 4):
-            group = spectra[start + 4 * i : start + 4 * i + 4]
-            level = slow[start + 4 * i : start + 4 * i + 4]
+            t = start + 4 * i
+            group, level = spectra[t : t + 4], slow[t : t + 4]
             for c in range(nchans):
                 word = np.uint32(0)
                 for k in range(4):
                     z = (np.float32(group[k, c]) - mean[c]) * scale[c] - response[c] * level[k]
-                    z = min(max(z, -most), most) if np.abs(z) <= huge else zero
-                    count = np.int32(np.rint(z)) & np.int32(255)
+                    x = np.uint32(phase[c] + np.uint32(t + k) * golden)
+                    dither = np.float32(np.int32(np.uint32(x * x))) * unit
+                    z = (z if np.abs(z) <= huge else zero) + dither
+                    count = np.int32(np.rint(min(max(z, -most), most))) & np.int32(255)
                     word |= np.uint32(count) << np.uint32(8 * k)
                 tile[i, c] = word
         for c in range(nchans):

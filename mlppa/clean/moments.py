@@ -119,7 +119,9 @@ def settle(sums: Sums, nchans: int) -> tuple[Float32Array, Float32Array]:
         count, first, second, _ = sums(centre, reach)
         mean = first / np.maximum(count, 1)
         variance = second / np.maximum(count, 1) - np.square(mean)
-        centre = (centre + mean).astype(np.float32)
+        level = centre + mean
+        # Where the two cancel, their rounding errors would pose as the noise of zeros.
+        centre = np.where(np.abs(level) < 1e-6 * np.abs(mean), 0, level).astype(np.float32)
         # The first round only finds the level: beside it the noise may be lost.
         if iteration > 0:
             std = np.sqrt(np.maximum(variance, 0)).astype(np.float32)
