@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .channel import prefetch
 from .classify import load_model, model_card
 from .config import Config, Plan
 from .data import Report
@@ -33,6 +34,9 @@ JOURNAL = "journal.sqlite"
 DETECTIONS = "detections.jsonl"
 CANDIDATES = "candidates.jsonl"
 SUMMARY = "summary.json"
+
+#: Reports that may wait for their pictures to be drawn: messages do not.
+UNDRAWN = 256
 
 
 class Search:
@@ -83,7 +87,7 @@ class Search:
         self.source.close()
 
     def run(self) -> Iterator[Report]:
-        """Search; a report comes out when its messages are journalled and sent."""
+        """Search; a report comes out when it is journalled, sent, and its pulses are drawn."""
         # numba and TensorFlow take seconds to import, and a refusal should not wait for them
         from .dedisperse.engine import Engine
 
@@ -107,14 +111,15 @@ class Search:
                 stopwatch=self._stopwatch,
             )
             _remove_results(config.output)
-            began = time.monotonic()
             tally = _Tally()
             reports = self._guard(pipeline(parts), journal)
             published = timed("publish", publish(reports, journal, sinks, self.origin))
-            for report in timed("plot", self._plot(published)):
-                tally.add(report)
+            behind = prefetch(tally.count(published), UNDRAWN, name="publish")
+            for report in stack.enter_context(closing(behind)):
+                for _ in timed("plot", self._draw(report)):
+                    pass
                 yield report
-            self._finish(journal, tally, time.monotonic() - began)
+            self._finish(journal, tally)
             self._linger()
 
     def _guard(self, reports: Iterable[Report], journal: Journal) -> Iterator[Report]:
@@ -141,21 +146,21 @@ class Search:
             sinks.append(stack.enter_context(closing(ZmqSink(wanted.detections))))
         return sinks
 
-    def _plot(self, reports: Iterable[Report]) -> Iterator[Report]:
+    def _draw(self, report: Report) -> Iterator[Path]:
         """Draw a picture of every pulse, called as its message says."""
         from .plots import plot_detection
 
-        for report in reports:
-            for detection in report.detections:
-                if detection.picture is not None:
-                    message = detection_message(detection, self.origin)
-                    path = self.config.output / str(message.image)
-                    plot_detection(detection.picture, caption(message), path)
-            yield report
+        for detection in report.detections:
+            if detection.picture is not None:
+                message = detection_message(detection, self.origin)
+                path = self.config.output / str(message.image)
+                plot_detection(detection.picture, caption(message), path)
+                yield path
 
-    def _finish(self, journal: Journal, tally: "_Tally", wall_s: float) -> None:
+    def _finish(self, journal: Journal, tally: "_Tally") -> None:
         output = self.config.output
-        if self._stopped:
+        stopped = self._stopped and tally.last != self.source.nsamples
+        if stopped:
             logger.warning("stopped after %d samples: the next run begins anew", tally.last)
         elif not tally.samples["searched"]:
             logger.warning("nothing could be searched: see samples_masked in %s", SUMMARY)
@@ -164,8 +169,8 @@ class Search:
         self.summary = {
             "stream": self.config.stream,
             "files": list(self.config.input),
-            **tally.summary(self.source.header.tsamp_s, wall_s),
-            "stopped": self._stopped,
+            **tally.summary(self.source.header.tsamp_s),
+            "stopped": stopped,
             "detections": len(self.detections),
             "candidates": len(candidates),
             "stage_seconds": {k: round(v, 6) for k, v in self._stopwatch.seconds.items()},
@@ -181,15 +186,24 @@ class Search:
 
 
 class _Tally:
-    """Adds up the coverage."""
+    """Adds up the coverage, and takes the time until the last report."""
 
     def __init__(self) -> None:
+        self._began = time.monotonic()
+        self.wall_s = 0.0
         self.first: int | None = None
         self.last = 0
         self.samples = dict.fromkeys(("searched", "masked", "missing", "shed"), 0)
         self.storms = 0
 
-    def add(self, report: Report) -> None:
+    def count(self, reports: Iterable[Report]) -> Iterator[Report]:
+        """Count reports while they pass."""
+        for report in reports:
+            self._add(report)
+            yield report
+
+    def _add(self, report: Report) -> None:
+        self.wall_s = time.monotonic() - self._began
         coverage = asdict(report.coverage)
         self.first = report.coverage.start if self.first is None else self.first
         self.last = report.coverage.stop
@@ -197,12 +211,12 @@ class _Tally:
         for fate in self.samples:
             self.samples[fate] += coverage[fate]
 
-    def summary(self, tsamp_s: float, wall_s: float) -> dict[str, Any]:
+    def summary(self, tsamp_s: float) -> dict[str, Any]:
         data_s = (self.last - (self.first or 0)) * tsamp_s
         return {
             "data_seconds": data_s,
-            "wall_seconds": wall_s,
-            "real_time_factor": data_s / wall_s,
+            "wall_seconds": self.wall_s,
+            "real_time_factor": data_s / self.wall_s if self.wall_s else 0.0,
             "samples": self.last - (self.first or 0),
             **{f"samples_{fate}": count for fate, count in self.samples.items()},
             "storms": self.storms,

@@ -233,13 +233,13 @@ def test_an_interrupt_before_the_search_is_exit_code_130(
 
 
 def signalled(*numbers: signal.Signals) -> Callable[[Search, bool], None]:
-    """Run a search that gets signals after its first report."""
+    """Run a search that gets signals before its first sample is read."""
 
     def follow(found: Search, _: bool) -> None:
-        for number, _report in enumerate(found.run()):
-            if number == 0:
-                for each in numbers:
-                    signal.raise_signal(each)
+        for number in numbers:
+            signal.raise_signal(number)
+        for _report in found.run():
+            pass
 
     return follow
 

@@ -123,8 +123,9 @@ def test_the_output_folder_holds_all_results(sky_file: Path, tmp_path: Path) -> 
     assert summary["detections"] == len(SKY.pulses)
     assert not summary["stopped"]
     assert 50e6 < summary["peak_memory_bytes"] < 4e9
-    # the two threads overlap: each of them fits in the wall time
+    # the threads overlap: each of them fits in the wall time, pictures come behind
     seconds = dict(summary["stage_seconds"])
+    assert seconds.pop("plot") > 0
     ahead = seconds.pop("read") + seconds.pop("clean")
     assert max(ahead, sum(seconds.values())) <= summary["wall_seconds"]
 
@@ -479,6 +480,43 @@ def test_lingering_ends_when_told(long_file: Path, tmp_path: Path, endpoint: str
     _, said = process.communicate(timeout=10)
     assert (process.returncode, said) == (0, "")
     assert not json.loads((folder / "summary.json").read_text())["stopped"], "it was complete"
+
+
+@pytest.mark.usefixtures("quick")
+def test_pictures_hold_nothing_up(
+    sky_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All is journalled while the first picture is still being drawn."""
+    out = tmp_path / "out"
+
+    def draw(*_: object) -> None:
+        deadline = time.monotonic() + 20
+        while not last_word(out) and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    monkeypatch.setattr("mlppa.plots.plot_detection", draw)
+    reports = Search(configure([sky_file], out)).run()
+    next(report for report in reports if report.detections)
+    assert last_word(out)
+    reports.close()  # type: ignore[attr-defined]
+
+
+def last_word(folder: Path) -> bool:
+    with JournalReader(folder / "journal.sqlite") as journal:
+        return any(c.decided_to == SKY.nsamples for c in journal.coverage())
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_picture_that_cannot_be_drawn_ends_the_search(
+    sky_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise SinkError("a.png", "the disk is full", "make room")
+
+    monkeypatch.setattr("mlppa.plots.plot_detection", fail)
+    with pytest.raises(SinkError, match="disk is full"):
+        search([sky_file], tmp_path / "out")
+    assert not any(thread.name in ("publish", "clean") for thread in threading.enumerate())
 
 
 @pytest.mark.usefixtures("quick")
