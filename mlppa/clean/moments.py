@@ -68,15 +68,18 @@ class Judgement:
         sums = _sums(arithmetic, spectra, baseline, baseline.groups())
         count, first, second, lagged = sums(centre, _reach(std))
         count = np.maximum(count, 1)
-        variance = np.maximum(second / count - np.square(first / count), 0)
-        mean = centre + first / count
+        shift = first / count
+        variance = np.maximum(second / count - np.square(shift), 0)
+        mean = centre + shift
         std = (np.sqrt(variance) / CLIPPED_STD).astype(np.float32)
-        good = (count >= FEWEST_SAMPLES) & (std > 1e-6 * np.maximum(np.abs(mean), 1e-30))
+        # What does not even settle is a channel with hardly more than one value.
+        least = np.maximum(1e-6 * np.abs(mean), np.abs(shift))
+        good = (count >= FEWEST_SAMPLES) & (std > np.maximum(least, 1e-36))
         if mask and np.count_nonzero(good) >= FEWEST_CHANNELS:
             good &= ~_outliers(np.log(np.where(good, std, 1)), good, OUTLIER_STD)
             # White noise gives 0, a carrier that goes on and off gives more. Pulses
             # raise it in all channels alike, which does not matter.
-            covariance = lagged / count - np.square(first / count)
+            covariance = lagged / count - np.square(shift)
             correlation = covariance / np.where(good, variance, 1)
             good &= ~_outliers(correlation, good, OUTLIER_CORRELATION)
         return cls(mean.astype(np.float32), std, good)
