@@ -261,8 +261,9 @@ def import_keras() -> tuple[Any, Any]:
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import keras
-    import tensorflow as tf
+    with _quiet_stderr():
+        import keras
+        import tensorflow as tf
 
     if keras.backend.backend() != "tensorflow":
         cause = f"Keras runs on {keras.backend.backend()} already"

@@ -1,6 +1,8 @@
 """The networks: list them, read their cards, train them."""
 
 import json
+import logging
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,6 +38,21 @@ def info(
         return
     for line in _outline(dict(card.facts)):
         typer.echo(line)
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Option(help="What to train, in TOML.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new model.")],
+    threads: Annotated[int, typer.Option(min=1, help="Of the search.")] = 2,
+) -> None:
+    """Train a network on simulated skies and write it with its card: minutes to an hour."""
+    from ..dedisperse.engine import Engine
+    from ..training.train import Recipe, train
+
+    logging.getLogger("mlppa.training").setLevel(logging.INFO)
+    train(Recipe.load(recipe), out, Engine(threads))
+    info(str(out))
 
 
 def _outline(facts: dict[str, object], indent: str = "") -> list[str]:

@@ -159,6 +159,9 @@ def training_sky(plan: Plan, rng: np.random.Generator, kind: Kind | None = None)
     if kind or rng.uniform() < 2 / 3:
         for _ in range(int(rng.integers(1, 4))):
             sets += random_interference(header, seconds, rng)
+            # What narrow-band pulses leave at many DMs is the most like a pulse: show more.
+            more = random_interference(header, seconds, rng)
+            sets += [item for item in more if item.kind == "pulsed"]
     return Sky(
         header=header,
         nsamples=SKY_SAMPLES,
