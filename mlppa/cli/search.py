@@ -131,8 +131,7 @@ def _print_search(found: "Search") -> None:
 
     summary = found.summary
     console = Console(highlight=False, soft_wrap=True)
-    plural = "" if summary["detections"] == 1 else "s"
-    table = Table(title=f"{summary['detections']} detection{plural}", title_justify="left")
+    table = Table(title=_counted(summary["detections"], "detection"), title_justify="left")
     for heading in ("time (s)", "MJD", "DM (pc/cc)", "S/N", "width (ms)", "probability"):
         table.add_column(heading, justify="right", no_wrap=True)
     for m in found.detections:
@@ -151,8 +150,12 @@ def _print_search(found: "Search") -> None:
     console.print(
         f"{summary['data_seconds']:.1f} s of data in {summary['wall_seconds']:.1f} s "
         f"({summary['real_time_factor']:.1f} times real time), "
-        f"{summary['candidates']} candidates; results in {found.config.output}"
+        f"{_counted(summary['candidates'], 'candidate')}; results in {found.config.output}"
     )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def check(
