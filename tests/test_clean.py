@@ -75,6 +75,19 @@ def test_nan_and_infinity_are_left_out() -> None:
     assert gulp.valid.sum() == GULP - 10
 
 
+@pytest.mark.parametrize("value", [1e6, 1e12, 1e17, 3e38])
+def test_absurd_values_stay_alone(value: float) -> None:
+    spectra = noise()
+    spectra[800, 11] = value
+    spectra[:, 12] = 0
+    spectra[900, 12] = value
+    (gulp,) = cleaned(spectra, baseline=200)
+    assert np.flatnonzero(~gulp.good).tolist() == [12]
+    others = np.delete(gulp.octaves[0][11], 800)
+    assert others.std() == pytest.approx(SIGMA, rel=0.06)
+    assert others.mean() == pytest.approx(0, abs=0.15)
+
+
 @pytest.mark.parametrize("value", [0.0, 17.0])
 def test_dropped_packets_are_masked_and_leave_the_statistics_alone(value: float) -> None:
     spectra = noise()

@@ -20,12 +20,9 @@ from ..data import BoolArray, CleanGulp, Float32Array, Gulp, Int8Array
 from ..metrics import MASKED_CHANNELS
 from .baseline import follow
 from .moments import Judgement, clipped_moments
-from .plain import SIGMA, decimate
+from .plain import SIGMA, TILE, decimate
 
 __all__ = ["SIGMA", "TILE", "Arithmetic", "clean", "clean_by", "clipped_moments", "decimate"]
-
-#: The length of a gulp is a multiple of this many samples.
-TILE = 64
 
 #: Number types that are compiled for; others become 32-bit floats first.
 COMPILED = frozenset(map(np.dtype, ("u1", "i1", "u2", "i2", "f4")))

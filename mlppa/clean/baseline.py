@@ -14,6 +14,9 @@ from ..data import BoolArray, Float32Array
 from .moments import FEWEST_SAMPLES, sampled_moments
 from .plain import BIN, GROUP
 
+#: A slow part smaller than this, in units of a channel's noise, is made of rounding errors.
+TINY = 1e-5
+
 if TYPE_CHECKING:
     from . import Arithmetic
 
@@ -74,7 +77,7 @@ def _response(slow: Float32Array, bins: Float32Array) -> Float32Array:
     total = np.nansum(slow.reshape(-1, BIN), axis=1, dtype=np.float64)
     mean = total / np.maximum(valid, 1)
     power = float((total * mean).sum())
-    if power == 0:
+    if power < TINY**2 * valid.sum():
         return np.zeros(bins.shape[1], np.float32)
     # not BLAS, whose threads would wait for each other beside the search
     return np.asarray(np.einsum("b,bc->c", mean, bins) / power, np.float32)

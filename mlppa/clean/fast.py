@@ -21,10 +21,8 @@ from .plain import (
     GROUP,
     HUGE,
     MOST_COUNTS,
+    TILE,
 )
-
-#: Samples that are transposed at a time: a cache line of int8.
-TILE = 64
 
 #: 32-bit sums go into 64-bit ones after this many groups.
 FLUSH = 32

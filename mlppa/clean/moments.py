@@ -21,7 +21,7 @@ CLIPPED_STD = 0.99946
 SAMPLED = 2048
 
 #: Clipping is repeated until nothing changes, but not more often.
-ITERATIONS = 8
+ITERATIONS = 10
 
 #: A channel is an outlier if it differs from its neighbours by this many robust deviations ...
 OUTLIER_SIGMA = 6.0
@@ -64,17 +64,15 @@ class Judgement:
         mask: bool,
     ) -> Self:
         """Judge the channels of a gulp, its baseline taken off."""
-        centre, std = sampled_moments(arithmetic, spectra, baseline)
+        centre, noise = sampled_moments(arithmetic, spectra, baseline)
         sums = _sums(arithmetic, spectra, baseline, baseline.groups())
-        count, first, second, lagged = sums(centre, _reach(std))
+        count, first, second, lagged = sums(centre, _reach(noise))
         count = np.maximum(count, 1)
         shift = first / count
         variance = np.maximum(second / count - np.square(shift), 0)
         mean = centre + shift
         std = (np.sqrt(variance) / CLIPPED_STD).astype(np.float32)
-        # What does not even settle is a channel with hardly more than one value.
-        least = np.maximum(1e-6 * np.abs(mean), np.abs(shift))
-        good = (count >= FEWEST_SAMPLES) & (std > np.maximum(least, 1e-36))
+        good = (count >= FEWEST_SAMPLES) & (noise > 0) & (std > 1e-6 * np.abs(mean))
         if mask and np.count_nonzero(good) >= FEWEST_CHANNELS:
             good &= ~_outliers(np.log(np.where(good, std, 1)), good, OUTLIER_STD)
             # White noise gives 0, a carrier that goes on and off gives more. Pulses
@@ -112,27 +110,28 @@ def settle(sums: Sums, nchans: int) -> tuple[Float32Array, Float32Array]:
     Returns
     -------
     mean, std
-        Shape (nchans,), 0 where there is no sample; the noise is that of the samples
-        kept.
+        Shape (nchans,); the noise is that of the samples kept, and 0 where they hardly
+        have more than one value.
     """
-    centre, std = np.zeros(nchans, np.float32), np.zeros(nchans, np.float32)
+    centre = np.zeros(nchans, np.float32)
     reach = np.full(nchans, HUGE, np.float32)
     kept = np.zeros(nchans)
     for iteration in range(ITERATIONS):
         count, first, second, _ = sums(centre, reach)
-        mean = first / np.maximum(count, 1)
-        variance = second / np.maximum(count, 1) - np.square(mean)
-        level = centre + mean
+        shift = first / np.maximum(count, 1)
+        # about the old centre: never less than the noise, whatever is lost in rounding
+        spread = np.sqrt(second / np.maximum(count, 1))
+        level = centre + shift
         # Where the two cancel, their rounding errors would pose as the noise of zeros.
-        centre = np.where(np.abs(level) < 1e-6 * np.abs(mean), 0, level).astype(np.float32)
-        # The first round only finds the level: beside it the noise may be lost.
-        if iteration > 0:
-            std = np.sqrt(np.maximum(variance, 0)).astype(np.float32)
-            reach = _reach(std)
-        if iteration > 1 and np.array_equal(count, kept):
+        centre = np.where(np.abs(level) < 1e-6 * np.abs(shift), 0, level).astype(np.float32)
+        if iteration > 0:  # the first round only finds the level
+            reach = _reach(spread)
+        settled = 2 * np.abs(shift) <= spread
+        if iteration > 1 and settled.all() and np.array_equal(count, kept):
             break
         kept = count
-    return centre, std
+    noisy = settled & (spread > 1e-6 * np.abs(centre))
+    return centre, np.where(noisy, spread, 0).astype(np.float32)
 
 
 def clipped_moments(rows: Float32Array) -> tuple[Float32Array, Float32Array]:
@@ -153,8 +152,8 @@ def clipped_moments(rows: Float32Array) -> tuple[Float32Array, Float32Array]:
     return mean, std / np.float32(CLIPPED_STD)
 
 
-def _reach(std: Float32Array) -> Float32Array:
-    return std * np.float32(CLIP_SIGMA)
+def _reach(std: NDArray[np.floating]) -> Float32Array:
+    return np.asarray(np.minimum(CLIP_SIGMA * std, HUGE), np.float32)
 
 
 def _outliers(values: NDArray[np.floating], good: BoolArray, least: float) -> BoolArray:
