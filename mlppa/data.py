@@ -201,31 +201,6 @@ class History:
                 reached = b
         out[:, reached - start :] = 0
 
-    def strips(
-        self, starts: NDArray[np.int64], nsamples: int
-    ) -> tuple[Int8Array, NDArray[np.int8]]:
-        """Copy ``nsamples`` of each channel from its own start: dedispersion without the sum.
-
-        Returns
-        -------
-        strips
-            int8 samples, shape (nchans, nsamples).
-        weights
-            1 where a sample carries signal and 0 where it does not, same shape.
-        """
-        strips = np.zeros((len(starts), nsamples), np.int8)
-        weights = np.zeros((len(starts), nsamples), np.int8)
-        for gulp in self.gulps:
-            rows, valid = gulp.octaves[0], gulp.valid.view(np.int8)
-            inside = (starts < gulp.stop) & (starts + nsamples > gulp.start) & gulp.good
-            for channel in np.flatnonzero(inside):
-                start = int(starts[channel])
-                a, b = max(start, gulp.start), min(start + nsamples, gulp.stop)
-                here, there = slice(a - start, b - start), slice(a - gulp.start, b - gulp.start)
-                strips[channel, here] = rows[channel, there]
-                weights[channel, here] = valid[there]
-        return strips, weights
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:

@@ -64,23 +64,23 @@ def dm_time_image(candidate: Candidate, history: History, plan: SearchPlan) -> F
     image
         Shape (res, res), in units of its noise; 0 where there are no data.
     """
-    from .dedisperse.brute import shift_sum
+    from .dedisperse.exact import shift_sum
 
-    strips, weights = _pixels(candidate, history, plan, candidate.octave, 2 * plan.res)
+    sums, cells = _pixels(candidate, history, plan, candidate.octave, 2 * plan.res)
     rows = np.arange(plan.res) - plan.res // 2
     offsets = np.multiply.outer(rows, plan.shape - plan.mean_shape)
     shifts = np.floor(offsets + 0.5).astype(np.int64) + plan.res // 2
-    return _in_noise(shift_sum(strips, shifts, plan.res), shift_sum(weights, shifts, plan.res))
+    return _in_noise(shift_sum(sums, shifts, plan.res), shift_sum(cells, shifts, plan.res))
 
 
 def draw(candidate: Candidate, image: Float32Array, history: History, plan: SearchPlan) -> Picture:
     """Prepare what a person looks at: waterfall, profile and the image with its axes."""
     octave = max(candidate.octave - 1, 0)
-    strips, weights = _pixels(candidate, history, plan, octave, PICTURE_COLUMNS)
+    sums, cells = _pixels(candidate, history, plan, octave, PICTURE_COLUMNS)
     nsub = min(PICTURE_SUBBANDS, len(plan.freqs_mhz))
     edges = np.linspace(0, len(plan.freqs_mhz), nsub, endpoint=False).astype(int)
-    waterfall = _in_noise(np.add.reduceat(strips, edges), np.add.reduceat(weights, edges))
-    profile = _in_noise(strips.sum(axis=0), weights.sum(axis=0))
+    waterfall = _in_noise(np.add.reduceat(sums, edges), np.add.reduceat(cells, edges))
+    profile = _in_noise(sums.sum(axis=0), cells.sum(axis=0))
     pixel_ms = 1e3 * plan.tsamp_s * 2**octave
     image_pixel = 2**candidate.octave
     rows = np.arange(plan.res) - plan.res // 2
@@ -108,15 +108,17 @@ def _pixels(
         Counts and number of samples with signal, shape (nchans, npixels); the pulse is
         in the middle of pixel ``npixels // 2``.
     """
+    from .dedisperse.exact import strips
+
     pixel = 2**octave
     sweep = candidate.dm / plan.unit_dm
     middle = candidate.sample + plan.mean_shape * sweep
     begin = middle - (npixels // 2) * pixel - (pixel - 1) / 2
     starts = channel_starts(plan, begin, np.array([sweep]))[0]
-    strips, weights = history.strips(starts, npixels * pixel)
+    samples, weights = strips(history, starts, npixels * pixel)
     shape = (len(starts), npixels, pixel)
     return (
-        strips.reshape(shape).sum(axis=2, dtype=np.int32),
+        samples.reshape(shape).sum(axis=2, dtype=np.int32),
         weights.reshape(shape).sum(axis=2, dtype=np.int32),
     )
 

@@ -45,11 +45,11 @@ class Engine:
     @staticmethod
     def _compile() -> None:
         """Compile (or read from numba's cache) before data flow, not at the first gulp."""
-        from . import brute
+        from . import exact
 
         one = np.ones((1, 1), np.int64)
         for kind in (np.int8, np.int32):
-            brute.shift_sum(np.zeros((1, 2), kind), one, 1)
+            exact.shift_sum(np.zeros((1, 2), kind), one, 1)
 
     def delays(self, octave: Octave) -> Ints:
         """Delay of every channel in every row as summed, shape (nrows, nchans)."""

@@ -11,7 +11,7 @@ from ..clean import SIGMA
 from ..data import Candidate, CleanGulp, Coverage, History, Int8Array, Searched
 from ..dedisperse import BLOCK, MARGIN, Kernel, Octave, empty_rows
 from ..dispersion import channel_shape, dm_per_sample
-from .cluster import TRIGGER, Triggers, explained, leaders
+from .cluster import TRIGGER, Triggers, as_triggers, is_explained, leaders
 from .refine import refine
 
 #: The screen misses a few percent of a pulse's S/N, so it triggers this much lower.
@@ -187,11 +187,14 @@ def _settle(
             waiting["snr"][members] = -np.inf
             measured.append(refine(waiting[leader], history, plan))
     good = [c for c in measured if c is not None and c.snr >= plan.threshold]
-    new: list[Candidate] = []
-    for candidate in sorted(good, key=lambda c: -c.snr):
-        if not any(explained(candidate, by, plan) for by in final + new):
-            new.append(candidate)
-    return sorted(new, key=lambda c: c.sample), waiting[np.isfinite(waiting["snr"])]
+    good.sort(key=lambda c: -c.snr)
+    peaks, known = as_triggers(good, plan), as_triggers(final, plan)
+    new: list[int] = []
+    for number, peak in enumerate(peaks):
+        if not is_explained(peak, known) and not is_explained(peak, peaks[new]):
+            new.append(number)
+    found = sorted((good[number] for number in new), key=lambda c: c.sample)
+    return found, waiting[np.isfinite(waiting["snr"])]
 
 
 def _coverage(gulp: CleanGulp, plan: SearchPlan, candidates: int, storm: bool) -> Coverage:

@@ -8,7 +8,7 @@ So a peak belongs to a stronger one if it lies in the bow-tie and is no stronger
 that. Distinct pulses stay apart.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,7 +56,8 @@ def leaders(triggers: Triggers) -> Iterator[tuple[int, NDArray[np.intp]]]:
         yield int(leader), members
 
 
-def _in_bowtie(triggers: Triggers, centre: Any) -> NDArray[np.bool_]:
+def _in_bowtie(triggers: Any, centre: Any) -> NDArray[np.bool_]:
+    """Tell which peaks are wings of a centre; either may be many."""
     off_sweep = np.abs(triggers["sweep"] - centre["sweep"])
     off_time = np.abs(triggers["time"] - centre["time"])
     slack = triggers["slack"] + centre["slack"]
@@ -67,12 +68,17 @@ def _in_bowtie(triggers: Triggers, centre: Any) -> NDArray[np.bool_]:
     return np.asarray((off_time <= reach) & (triggers["snr"] <= strength))
 
 
-def explained(candidate: Candidate, by: Candidate, plan: "SearchPlan") -> bool:
-    """Whether a measured candidate is only a wing of another one."""
-    pair = np.empty(2, TRIGGER)
-    for trigger, c in zip(pair, (candidate, by), strict=True):
-        sweep = c.dm / plan.unit_dm
-        trigger["time"] = c.sample + plan.mean_shape * sweep
-        trigger["sweep"], trigger["width"], trigger["snr"] = sweep, c.width_samples, c.snr
-        trigger["slack"] = trigger["span"] = 0
-    return candidate.snr <= by.snr and bool(_in_bowtie(pair[:1], pair[1])[0])
+def as_triggers(candidates: Sequence[Candidate], plan: "SearchPlan") -> Triggers:
+    """Give measured candidates as peaks whose place is certain, shape (ncandidates,)."""
+    peaks = np.zeros(len(candidates), TRIGGER)
+    peaks["sweep"] = [c.dm / plan.unit_dm for c in candidates]
+    peaks["time"] = [c.sample for c in candidates] + plan.mean_shape * peaks["sweep"]
+    peaks["width"] = [c.width_samples for c in candidates]
+    peaks["snr"] = [c.snr for c in candidates]
+    return peaks
+
+
+def is_explained(peak: Any, by: Triggers) -> bool:
+    """Whether a peak is only a wing of a stronger one."""
+    stronger = by[by["snr"] >= peak["snr"]]
+    return bool(_in_bowtie(peak, stronger).any())

@@ -98,13 +98,13 @@ def series(
     cells
         How many channels contributed to each, same shape.
     """
-    from ..dedisperse.brute import shift_sum
+    from ..dedisperse.exact import shift_sum, strips
 
     starts = channel_starts(plan, time, sweeps)
     first = starts.min(axis=0)
     shifts = starts - first
-    strips, weights = history.strips(first, nsamples + int(shifts.max()))
-    return shift_sum(strips, shifts, nsamples), shift_sum(weights, shifts, nsamples)
+    samples, weights = strips(history, first, nsamples + int(shifts.max()))
+    return shift_sum(samples, shifts, nsamples), shift_sum(weights, shifts, nsamples)
 
 
 def _best(
