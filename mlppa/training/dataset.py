@@ -157,7 +157,7 @@ def training_sky(plan: Plan, rng: np.random.Generator, kind: Kind | None = None)
     seconds = SKY_SAMPLES * header.tsamp_s
     sets: list[Interference] = []
     if kind or rng.uniform() < 2 / 3:
-        for _ in range(int(rng.integers(1, 4))):
+        for _ in range(int(rng.integers(1, 3))):
             sets += random_interference(header, seconds, rng)
             # What narrow-band pulses leave at many DMs is the most like a pulse: show more.
             more = random_interference(header, seconds, rng)
