@@ -317,3 +317,32 @@ def test_spectra_are_left_as_they_came() -> None:
     before = spectra.copy()
     cleaned(spectra, baseline=100)
     np.testing.assert_array_equal(spectra, before)
+
+
+@pytest.mark.parametrize("at", [4 * GULP // 2 - 3, 2 * GULP + 50, 2 * GULP + 700])
+def test_a_gain_step_is_followed_at_the_edge_of_a_gulp_too(at: int) -> None:
+    spectra = noise(4 * GULP)
+    spectra[at:] += np.linspace(1, 3, NCHANS, dtype=np.float32)
+    flat = cleaned(spectra, baseline=800)
+    band = np.concatenate([g.octaves[0].sum(axis=0) for g in flat]) / (SIGMA * 8)
+    # the best boxcar of 100 samples anywhere: noise alone, where the step alone gives 80
+    sums = np.convolve(band, np.ones(100), "valid") / 10
+    assert np.abs(sums).max() < 6
+
+
+def test_a_bright_pulse_is_no_change_of_gain() -> None:
+    spectra = noise(4 * GULP)
+    scale = np.linspace(1, 3, NCHANS, dtype=np.float32)
+    for channel in range(NCHANS):  # 8 samples long, swept over 1000
+        first = 3000 + 16 * channel
+        spectra[first : first + 8, channel] += 12 * scale[channel]
+    rows = np.concatenate([g.octaves[0] for g in cleaned(spectra, baseline=1200)], axis=1)
+    height = [rows[c, 3000 + 16 * c : 3008 + 16 * c].mean() / SIGMA for c in range(NCHANS)]
+    assert np.mean(height) == pytest.approx(12, rel=0.02)
+
+
+def test_channels_with_bursts_of_interference_are_masked() -> None:
+    spectra = noise()
+    spectra[::40, 17:20] += 14 * np.linspace(1, 3, NCHANS, dtype=np.float32)[17:20]
+    (gulp,) = cleaned(spectra)
+    assert np.flatnonzero(~gulp.good).tolist() == [17, 18, 19]

@@ -162,7 +162,8 @@ def test_a_live_stream_sheds_what_it_cannot_search_and_says_so(
             produced.set()
 
     dropped = metric_delta("mlppa_dropped_total", queue="clean")
-    source = Hasty(HEADER, np.tile(spectra(), (4, 1)), [3000], live=True)
+    # a gulp is cleaned when the next one is there
+    source = Hasty(HEADER, np.tile(spectra(), (4, 1)), [5000], live=True)
     reports = pipeline(parts(source))
     coverage = [next(reports).coverage]
     searching.set()

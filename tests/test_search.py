@@ -7,12 +7,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from mlppa.data import Block, Candidate, FilterbankHeader
+from mlppa.data import Block, Candidate, FilterbankHeader, Int8Array
+from mlppa.dedisperse import Octave, Peaks
+from mlppa.dedisperse.engine import Engine
 from mlppa.dedisperse.oracle import Oracle
 from mlppa.search import search
 from mlppa.simulate import Interference, Pulse, Sky, SkySource, match
 
 from .skies import HEADER, PULSES, SETTINGS, SKY, cut, found, plan_for, recorded, searched
+
+ENGINE = Engine()
 
 
 class Measured:
@@ -160,9 +164,12 @@ def test_the_oracle_finds_what_the_kernel_finds() -> None:
     from mlppa.clean import clean
     from mlppa.gulps import gulps
 
+    def as_the_tree(rows: Int8Array, octave: Octave, threshold: float) -> Peaks:
+        return Oracle(ENGINE.delays(octave))(rows, octave, threshold)
+
     block = cut(recorded(SKY), [3000])[0]
     cleaned = list(clean(gulps([block], plan.gulp), len(plan.search.octaves), plan.baseline))
-    slow = [c for item in search(cleaned, plan.search, Oracle()) for c in item.candidates]
+    slow = [c for item in search(cleaned, plan.search, as_the_tree) for c in item.candidates]
     assert slow == [c for item in searched([block], HEADER) for c in item.candidates]
     assert len(slow) == 2
 

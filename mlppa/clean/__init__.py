@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..data import BoolArray, CleanGulp, Float32Array, Gulp, Int8Array
 from ..metrics import MASKED_CHANNELS
-from .baseline import follow
+from .baseline import Stretch, follow
 from .moments import Judgement, clipped_moments
 from .plain import SIGMA, TILE, decimate
 
@@ -107,6 +107,23 @@ def clean_by(
 ) -> Iterator[CleanGulp]:
     """Clean with an arithmetic of choice; see `clean`."""
     last: Judgement | None = None
+    for before, (gulp, sky), after in _with_neighbours(_prepared(arithmetic, gulps, noctaves)):
+        slow = follow(arithmetic, sky, before, after, baseline)
+        # A short piece at the edge of a gap is judged by the gulp before it.
+        if last is None or np.count_nonzero(sky.valid) >= len(sky.valid) // 8:
+            last = Judgement.of(arithmetic, sky.spectra, slow, mask)
+        MASKED_CHANNELS.set(int(np.count_nonzero(~last.good)))
+        valid = sky.valid if last.good.any() else np.zeros_like(sky.valid)
+        octaves = arithmetic.octaves(
+            sky.spectra, slow.series, last.mean, slow.response, last.scale, noctaves
+        )
+        yield CleanGulp(gulp.start, octaves, last.good, valid, gulp.first, gulp.last, gulp.missing)
+
+
+def _prepared(
+    arithmetic: Arithmetic, gulps: Iterable[Gulp], noctaves: int
+) -> Iterator[tuple[Gulp, Stretch]]:
+    """Give gulps with their spectra as they are computed with."""
     for gulp in gulps:
         nsamples = len(gulp.spectra)
         if nsamples % TILE or nsamples % (1 << (noctaves - 1)):
@@ -114,18 +131,23 @@ def clean_by(
                 f"a gulp of {nsamples} samples has no {noctaves} octaves of whole tiles"
             )
         spectra = _numbers(gulp.spectra)
-        valid = gulp.valid & ~arithmetic.dropped(spectra)
-        slow = follow(arithmetic, spectra, valid, baseline)
-        # A short piece at the edge of a gap is judged by the gulp before it.
-        if last is None or np.count_nonzero(valid) >= nsamples // 8:
-            last = Judgement.of(arithmetic, spectra, slow, mask)
-        MASKED_CHANNELS.set(int(np.count_nonzero(~last.good)))
-        if not last.good.any():
-            valid = np.zeros_like(valid)
-        octaves = arithmetic.octaves(
-            spectra, slow.series, last.mean, slow.response, last.scale, noctaves
-        )
-        yield CleanGulp(gulp.start, octaves, last.good, valid, gulp.first, gulp.last, gulp.missing)
+        yield gulp, Stretch(spectra, gulp.valid & ~arithmetic.dropped(spectra))
+
+
+def _with_neighbours(
+    items: Iterable[tuple[Gulp, Stretch]],
+) -> Iterator[tuple[Stretch | None, tuple[Gulp, Stretch], Stretch | None]]:
+    """Give every gulp between those beside it, None where the stream has a hole or an end."""
+    before: Stretch | None = None
+    held: tuple[Gulp, Stretch] | None = None
+    for item in items:
+        if held is not None:
+            joins = held[0].stop == item[0].start
+            yield before, held, item[1] if joins else None
+            before = held[1] if joins else None
+        held = item
+    if held is not None:
+        yield before, held, None
 
 
 def _numbers(spectra: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..data import BoolArray, Float32Array, Int8Array
 from .plain import (
+    BAND_CLIP_SIGMA,
     BIN,
     CLIP_SIGMA,
     FEWEST_CHANNELS_FOR_DROPS,
@@ -63,7 +64,7 @@ def band_sums(
     nsamples, nchans = spectra.shape
     band = np.empty(nsamples, np.float32)
     bins = np.zeros((nsamples // BIN, nchans), np.float32)
-    _band_sums(spectra, slow, np.stack([mean, inverse]), np.float32(CLIP_SIGMA), band, bins)
+    _band_sums(spectra, slow, np.stack([mean, inverse]), band, bins)
     return band, bins
 
 
@@ -158,20 +159,20 @@ def _band_sums(
     spectra: NDArray[np.generic],
     slow: Float32Array,
     model: Float32Array,
-    clip: np.float32,
     band: Float32Array,
     bins: Float32Array,
 ) -> None:
     mean, inverse = model[0], model[1]
     zero, huge = np.float32(0), np.float32(HUGE)
+    near, far = np.float32(BAND_CLIP_SIGMA), np.float32(CLIP_SIGMA)
     for t in range(spectra.shape[0]):
         row, inside = spectra[t], bins[t // BIN]
         total = zero
         for c in range(spectra.shape[1]):
             z = (np.float32(row[c]) - mean[c]) * inverse[c] + slow[t]
-            z = min(max(z, -clip), clip) if np.abs(z) <= huge else zero
-            total += z
-            inside[c] += z
+            z = z if np.abs(z) <= huge else zero
+            total += min(max(z, -near), near)
+            inside[c] += min(max(z, -far), far)
         band[t] = total
 
 

@@ -21,6 +21,10 @@ GOLDEN = 2654435769
 #: A moment is taken over samples within this many standard deviations of the mean.
 CLIP_SIGMA = 4.0
 
+#: A channel counts for the level of the band within this: a bright pulse lifts few channels
+#: at a time, but for as long as its sweep lasts, and must not pass for a change of gain.
+BAND_CLIP_SIGMA = 1.5
+
 #: Largest clean sample in counts.
 MOST_COUNTS = 127
 
@@ -89,18 +93,20 @@ def kept_sums(deviation: Float32Array, reach: Float32Array) -> NDArray[np.float6
 def band_sums(
     spectra: NDArray[np.generic], slow: Float32Array, mean: Float32Array, inverse: Float32Array
 ) -> tuple[Float32Array, Float32Array]:
-    """Sum up deviations in units of ``1 / inverse``, clipped at `CLIP_SIGMA`.
+    """Sum up deviations in units of ``1 / inverse``.
 
     Returns
     -------
     band
-        Sums over channels, shape (nsamples,).
+        Sums over channels, each clipped at `BAND_CLIP_SIGMA`, shape (nsamples,).
     bins
-        Sums over `BIN` samples, shape (nsamples / BIN, nchans).
+        Sums over `BIN` samples, clipped at `CLIP_SIGMA`, shape (nsamples / BIN, nchans).
     """
     z = (spectra.astype(np.float32) - mean) * inverse + slow[:, None]
-    z = np.clip(np.where(np.abs(z) <= HUGE, z, np.float32(0)), -CLIP_SIGMA, CLIP_SIGMA)
-    return z.sum(axis=1), z.reshape(-1, BIN, z.shape[1]).sum(axis=1)
+    z = np.where(np.abs(z) <= HUGE, z, np.float32(0))
+    band = np.clip(z, -BAND_CLIP_SIGMA, BAND_CLIP_SIGMA).sum(axis=1)
+    z = np.clip(z, -CLIP_SIGMA, CLIP_SIGMA)
+    return band, z.reshape(-1, BIN, z.shape[1]).sum(axis=1)
 
 
 def running_median(series: Float32Array, window: int) -> Float32Array:
