@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,9 @@ from .metrics import DT_SECONDS
 log = logging.getLogger(__name__)
 
 type Device = Literal["auto", "cpu", "gpu"]
+
+#: Gives images (n, res, res) and their features (n, nfeatures) probabilities (n,).
+type Network = Callable[[Float32Array, Float32Array], Float32Array]
 
 WEIGHTS = "model.keras"
 CARD = "card.json"
@@ -172,7 +176,7 @@ class Classifier:
 
 
 def classify(
-    batches: Iterable[ImageBatch], classifier: Classifier, tsamp_s: float
+    batches: Iterable[ImageBatch], network: Network, tsamp_s: float
 ) -> Iterator[Classified]:
     """Classify the images of every batch and take the time.
 
@@ -181,12 +185,40 @@ def classify(
     """
     for batch in batches:
         start = time.perf_counter()
-        probabilities = classifier(batch.images, batch.features)
+        probabilities = network(batch.images, batch.features)
         dt_s = time.perf_counter() - start
         DT_SECONDS.observe(dt_s)
         coverage = batch.searched.coverage
         budget_s = (coverage.stop - coverage.start) * tsamp_s
         yield Classified(batch, probabilities, Budget(dt_s=dt_s, budget_s=budget_s))
+
+
+class OnDemand:
+    """A network that is loaded when the first image is there, by `prepare`.
+
+    A search that finds no candidate then never imports TensorFlow. Weights that are
+    missing or damaged are refused at once, as is an accelerator that is not there.
+    """
+
+    def __init__(self, name: str | Path, *, batch: int = 32, device: Device = "auto") -> None:
+        self._load = partial(load_model, name, batch=batch, device=device)
+        self._classifier: Classifier | None = None
+        verified_weights(model_card(name))
+        if device == "gpu":
+            self.prepare()
+
+    def prepare(self) -> None:
+        """Load the network, once."""
+        if self._classifier is None:
+            self._classifier = self._load()
+
+    def __call__(self, images: Float32Array, features: Float32Array) -> Float32Array:
+        """Classify images; see `Classifier`."""
+        if not len(images):
+            return np.empty(0, np.float32)
+        self.prepare()
+        assert self._classifier is not None
+        return self._classifier(images, features)
 
 
 def load_model(name: str | Path, *, batch: int = 32, device: Device = "auto") -> Classifier:
@@ -207,7 +239,7 @@ def load_model(name: str | Path, *, batch: int = 32, device: Device = "auto") ->
         Where the device is not there.
     """
     card = model_card(name)
-    weights = _verified(card)
+    weights = verified_weights(card)
     with _quiet_stderr():
         return Classifier(card, _compile(card, weights, batch, device), batch)
 
@@ -217,7 +249,14 @@ def file_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _verified(card: ModelCard) -> Path:
+def verified_weights(card: ModelCard) -> Path:
+    """Give the weights of a model after checking that they are those of its card.
+
+    Raises
+    ------
+    ModelError
+        Where they are missing or others.
+    """
     weights = card.folder / WEIGHTS
     remedy = "restore the folder of the model, or train it again"
     if not weights.is_file():

@@ -12,7 +12,10 @@ from prometheus_client import Counter, Gauge, Histogram, Summary
 FATES = ("searched", "masked", "missing", "shed")
 
 #: Stages that are timed, in the order of the pipeline.
-STAGES = ("read", "clean", "wait", "search", "images", "classify", "decide", "publish", "plot")
+STAGES = (
+    *("read", "clean", "wait", "search", "images", "load"),
+    *("classify", "decide", "publish", "plot"),
+)
 
 BLOCKS = Counter("mlppa_blocks", "Blocks read or received")
 SAMPLES = Counter("mlppa_samples", "Samples, by what became of them", ["fate"])

@@ -47,7 +47,7 @@ def network() -> Classifier:
 @pytest.fixture
 def loaded(monkeypatch: pytest.MonkeyPatch, network: Classifier) -> None:
     """Let searches in this process use that one."""
-    monkeypatch.setattr("mlppa.offline.load_model", lambda *_, **__: network)
+    monkeypatch.setattr("mlppa.classify.load_model", lambda *_, **__: network)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-import mlppa.offline
+import mlppa.classify
 from mlppa.classify import Classifier, Device, model_card
 from mlppa.cli import main
 from mlppa.data import Float32Array
@@ -27,5 +27,5 @@ def load_model(name: str | Path, *, batch: int = 32, device: Device = "auto") ->
 
 
 if __name__ == "__main__":
-    vars(mlppa.offline)["load_model"] = load_model
+    vars(mlppa.classify)["load_model"] = load_model
     main()

@@ -53,7 +53,7 @@ type Call = Callable[..., Ended]
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """Call the program in this process, a formula standing in for its network."""
-    monkeypatch.setattr("mlppa.offline.load_model", stand_in.load_model)
+    monkeypatch.setattr("mlppa.classify.load_model", stand_in.load_model)
 
     def call(*words: object) -> Ended:
         monkeypatch.setattr(sys, "argv", ["mlppa", *map(str, words)])

@@ -19,8 +19,8 @@ from mlppa.dedisperse import (
     padded_rows,
 )
 from mlppa.dedisperse.boxcars import SCORE_COUNTS, scores
-from mlppa.dedisperse.exact import shift_sum
 from mlppa.dedisperse.engine import Engine
+from mlppa.dedisperse.exact import shift_sum
 from mlppa.dedisperse.oracle import Oracle, exact_delays
 from mlppa.dispersion import channel_shape, delay_s, dm_per_sample
 

@@ -52,7 +52,7 @@ LONG = Sky(
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a formula stand in for the network."""
-    monkeypatch.setattr("mlppa.offline.load_model", stand_in.load_model)
+    monkeypatch.setattr("mlppa.classify.load_model", stand_in.load_model)
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ def follow(found: "Search", quiet: bool) -> None:
     )
     hidden = quiet or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
-        task = progress.add_task("loading the network", total=total, figures="")
+        task = progress.add_task("starting", total=total, figures="")
         pulses = candidates = 0
         for report in found.run():
             pulses += sum(d.label == "pulse" for d in report.detections)

@@ -164,8 +164,8 @@ def _noise(history: History, plan: "SearchPlan", peak: _Peak) -> float:
 
 
 def _snr_zero_dm(history: History, plan: "SearchPlan", peak: _Peak) -> float:
-    """Best S/N of the undispersed band sum within the boxcar's reach."""
-    half = max(4 * peak.width, 16)
+    """Best S/N of the undispersed band sum no further off than the boxcar is wide."""
+    half = max(peak.width, 8)
     begin = int(np.rint(peak.time)) - half
     sums, cells = series(history, plan, begin, np.zeros(1), 2 * half + 1)
     best, w = 0.0, 1
