@@ -154,7 +154,8 @@ class Plan:
             GULP_SAMPLES, GULP_SECONDS / header.tsamp_s, *(o.tile << o.index for o in trials)
         )
         gulp = 2 ** math.ceil(math.log2(least))
-        search = SearchPlan(freqs_mhz, header.tsamp_s, trials, settings.threshold, res)
+        widest = max(int(grid.width_max_s / header.tsamp_s), 4)
+        search = SearchPlan(freqs_mhz, header.tsamp_s, trials, settings.threshold, res, widest)
         plan = cls(header, gulp, search)
         cls._refuse_huge(plan.memory_bytes, settings, header)
         return plan

@@ -75,8 +75,7 @@ def compile_tree(shape_by_delay: np.ndarray, sweeps: Ints, layout: Layout) -> Pr
     # a row of zeros in front stands in for children that are not there
     zeros = _in_steps(layout.length)
     roots = emitter.make_children(root, 0)
-    steps = np.array(emitter.steps, np.int64).reshape(-1, 4 + SOURCES)
-    parity = np.array(emitter.parity)
+    steps, parity = np.concatenate(emitter.steps), np.concatenate(emitter.parity)
     bases = np.array([zeros, zeros + emitter.most[0]])
     steps[:, 1] += bases[parity]
     inner = steps[:, 0] == ADD_ROWS
@@ -99,8 +98,8 @@ def _in_steps(samples: int) -> int:
 class _Emitter:
     layout: Layout
     windows: dict[int, tuple[Ints, Ints]] = field(default_factory=dict)
-    steps: list[tuple[int, ...]] = field(default_factory=list)
-    parity: list[int] = field(default_factory=list)
+    steps: list[Ints] = field(default_factory=list)
+    parity: list[Ints] = field(default_factory=list)
     top: list[int] = field(default_factory=lambda: [0, 0])
     most: list[int] = field(default_factory=lambda: [0, 0])
 
@@ -137,16 +136,18 @@ class _Emitter:
         kind = ADD_ROWS
         if not node.children[0].children:
             kind = ADD_CHANNELS if len(node.children) == SOURCES else ADD_FEW_CHANNELS
-        slots = np.empty(len(count), np.int64)
-        for row, samples in enumerate(count.tolist()):
-            slots[row] = self.top[parity]
-            # whole vectors, though a few samples more are read than a row needs; and one
-            # step between rows, as strides of a power of two would share cache sets
-            samples = _in_steps(samples)
-            self.top[parity] += samples + STEP
-            add = len(node.children)
-            self.steps.append((kind, int(slots[row]), samples, add, *sources[row].tolist()))
-            self.parity.append(parity)
+        # whole vectors, though a few samples more are read than a row needs; and one
+        # step between rows, as strides of a power of two would share cache sets
+        samples = -(-count // STEP) * STEP
+        ends = self.top[parity] + np.cumsum(samples + STEP)
+        slots = ends - samples - STEP
+        self.top[parity] = int(ends[-1])
+        steps = np.empty((len(slots), 4 + SOURCES), np.int64)
+        steps[:, 0], steps[:, 1] = kind, slots
+        steps[:, 2], steps[:, 3] = samples, len(node.children)
+        steps[:, 4:] = sources
+        self.steps.append(steps)
+        self.parity.append(np.full(len(slots), parity))
         self.most[parity] = max(self.most[parity], self.top[parity])
         self.top[1 - parity] = before
         return slots

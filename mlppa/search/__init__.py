@@ -35,6 +35,8 @@ class SearchPlan:
         S/N from which a peak is a candidate.
     res
         Pixels of an image: a candidate is held until all of its image is there.
+    max_width
+        Longest boxcar in samples.
     """
 
     freqs_mhz: NDArray[np.float64]
@@ -42,6 +44,7 @@ class SearchPlan:
     octaves: tuple[Octave, ...]
     threshold: float
     res: int
+    max_width: int
 
     @cached_property
     def shape(self) -> NDArray[np.float64]:
@@ -68,11 +71,6 @@ class SearchPlan:
         return max(int(o.sweeps[-1]) << o.index for o in self.octaves)
 
     @property
-    def max_width(self) -> int:
-        """Longest boxcar in samples."""
-        return max(o.longest << o.index for o in self.octaves)
-
-    @property
     def hold(self) -> int:
         """Samples after its mean arrival for which a peak waits for stronger ones.
 
@@ -86,7 +84,7 @@ class SearchPlan:
     def memory(self) -> int:
         """Past samples to keep, so that everything held can still be measured and drawn."""
         halo = max(o.halo << o.index for o in self.octaves)
-        return max(halo, self.hold + self.max_sweep + self.image_reach(2 * self.max_width))
+        return max(halo, self.hold + self.max_sweep + self.image_reach(self.max_width))
 
     def windows(self, gulp: int) -> list[Int8Array]:
         """Make room for what the screen of a gulp of that many samples needs, per octave."""

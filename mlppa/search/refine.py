@@ -17,7 +17,7 @@ SWEEP_TRIALS = 33
 WIDTH_TRIALS = 17
 
 #: Samples on either side from which the noise is measured.
-NOISE_REACH = 2048
+NOISE_REACH = 1024
 
 #: ... in stretches of this many; their median is certain to a few percent, so that less
 #: than NOISE_CERTAIN is no evidence that channels share noise.
