@@ -47,7 +47,7 @@ class ClassifySettings(_Section):
     """What decides."""
 
     model: str = "spine-64"
-    min_probability: Annotated[float, Field(ge=0, le=1)] = 0.5
+    min_probability: Annotated[float, Field(ge=0, le=1)] = 0.7
     batch: Annotated[int, Field(ge=1, le=65536)] = 32
     device: Literal["auto", "cpu", "gpu"] = "auto"
 
@@ -162,8 +162,8 @@ class Plan:
 
     @property
     def baseline(self) -> int:
-        """Window of the running baseline: it does not follow the longest pulse, but gain steps."""
-        return 4 * self.search.max_width
+        """Window of the running baseline: half a gulp is longer than most pulses and sweeps."""
+        return self.gulp
 
     @staticmethod
     def _refuse_huge(nbytes: float, settings: SearchSettings, header: FilterbankHeader) -> None:

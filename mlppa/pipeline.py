@@ -51,7 +51,7 @@ class Parts:
     plan: Plan
     kernel: Kernel
     classifier: Network
-    min_probability: float = 0.5
+    min_probability: float
     mask: bool = True
     pictures: bool = False
     stopwatch: Stopwatch = field(default_factory=Stopwatch)

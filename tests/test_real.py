@@ -114,7 +114,7 @@ def test_the_burst_is_the_same_in_blocks_of_any_size(
 
     def run(pieces: list[int]) -> list[dict[str, Any]]:
         source = MemorySource(header, spectra, pieces)
-        return told(list(pipeline(Parts(source, plan, kernel(), network, pictures=True))))
+        return told(list(pipeline(Parts(source, plan, kernel(), network, 0.7, pictures=True))))
 
     assert_same(run(cuts), run([]))
 

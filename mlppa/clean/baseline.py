@@ -19,6 +19,9 @@ from .plain import BIN, GROUP
 #: What is around a sample reaches so many samples to either side.
 NEAR = 32
 
+#: Gain changes all channels alike: no channel follows the band's level more than this.
+MOST_RESPONSE = 1.2
+
 #: A slow part smaller than this, in units of a channel's noise, is made of rounding errors.
 TINY = 1e-5
 
@@ -127,4 +130,5 @@ def _response(slow: Float32Array, bins: Float32Array) -> Float32Array:
     if power < TINY**2 * valid.sum():
         return np.zeros(bins.shape[1], np.float32)
     # not BLAS, whose threads would wait for each other beside the search
-    return np.asarray(np.einsum("b,bc->c", mean, bins) / power, np.float32)
+    response = np.einsum("b,bc->c", mean, bins) / power
+    return np.asarray(np.clip(response, 0, MOST_RESPONSE), np.float32)
