@@ -31,7 +31,6 @@ DT_SECONDS = Histogram(
     "dT: from having a batch of images to having its probabilities",
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
 )
-BUDGET_RATIO = Gauge("mlppa_budget_ratio", "Smoothed dT over the sky seconds of a batch")
 LATENCY_SECONDS = Histogram(
     "mlppa_latency_seconds",
     "From complete data at the input to the message sent",

@@ -241,8 +241,17 @@ def run_key(config: Config, origin: Origin) -> str:
         "header": asdict(origin.header),
         "model": origin.model_sha256,
         "mlppa": __version__,
+        "code": _code(),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _code() -> str:
+    """Name the code that computes: a changed program does not continue an older one's run."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def stream_name(path: str) -> str:

