@@ -22,6 +22,10 @@ type Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 #: A plan that needs more than this is refused: it is a typing error, or another machine.
 MOST_MEMORY_BYTES = 16 * 2**30
 
+#: Longest sweep, in samples, before time is averaged by two: averaging early is fast and
+#: loses S/N of narrow pulses at high DM.
+DELAYS_PER_OCTAVE = {"quality": 8192, "fast": 4096}
+
 #: A gulp lasts about this long, and has at least GULP_SAMPLES for its statistics.
 GULP_SECONDS = 1.0
 GULP_SAMPLES = 2048
@@ -38,8 +42,8 @@ class SearchSettings(_Section):
     width_max_ms: Positive = 100.0
     threshold: Annotated[float, Field(ge=4, le=1000)] = 6.5
     threads: Annotated[int, Field(ge=1, le=1024)] = 2
-    delays_per_octave: Annotated[int, Field(ge=64, le=2**20)] = 4096
-    smear_tolerance: Annotated[float, Field(ge=0, le=4)] = 1.0
+    plan: Literal["quality", "fast"] = "quality"
+    dm_tol: Annotated[float, Field(ge=0, le=4)] = 1.0
     mask: bool = True
 
 
@@ -144,8 +148,8 @@ class Plan:
         grid = Grid(
             dm_max=settings.dm_max,
             width_max_s=settings.width_max_ms * 1e-3,
-            delays_per_octave=settings.delays_per_octave,
-            smear_tolerance=settings.smear_tolerance,
+            delays_per_octave=DELAYS_PER_OCTAVE[settings.plan],
+            smear_tolerance=settings.dm_tol,
         )
         rows = settings.dm_max / dm_per_sample(freqs_mhz, header.tsamp_s)
         cls._refuse_huge(rows * header.nchans, settings, header)

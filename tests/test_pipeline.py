@@ -54,6 +54,7 @@ def parts(source: Source, **others: Any) -> Parts:
         plan=plan_for(source.header),
         kernel=kernel(),
         classifier=load_model("spine-64"),
+        min_probability=0.5,
         pictures=True,
         **others,
     )

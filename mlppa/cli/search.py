@@ -17,6 +17,13 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but erro
 AsJson = Annotated[bool, typer.Option("--json", help="Print for machines.")]
 
 
+class Effort(StrEnum):
+    """How thoroughly to search."""
+
+    quality = "quality"
+    fast = "fast"
+
+
 class Device(StrEnum):
     """Where the network runs."""
 
@@ -29,7 +36,15 @@ def search(
     files: Annotated[list[str], typer.Argument(help="Files that continue each other.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
     dm_max: Annotated[float | None, typer.Option(help="Highest DM, pc cm^-3.")] = None,
-    width_max_ms: Annotated[float | None, typer.Option(help="Longest boxcar, ms.")] = None,
+    width_max_ms: Annotated[
+        float | None, typer.Option("--width-max-ms", "--width-max", help="Longest boxcar, ms.")
+    ] = None,
+    dm_tol: Annotated[
+        float | None, typer.Option(help="Step between DMs, in units of the smearing.")
+    ] = None,
+    plan: Annotated[
+        Effort | None, typer.Option(help="Spare narrow pulses of high DM, or time.")
+    ] = None,
     threshold: Annotated[float | None, typer.Option(help="Lowest S/N of a candidate.")] = None,
     min_probability: Annotated[float | None, typer.Option(help="Of a detection.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads that dedisperse.")] = None,
@@ -55,6 +70,8 @@ def search(
         "search": _given(
             dm_max=dm_max,
             width_max_ms=width_max_ms,
+            dm_tol=dm_tol,
+            plan=plan and plan.value,
             threshold=threshold,
             threads=threads,
             mask=mask,

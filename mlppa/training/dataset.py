@@ -127,7 +127,7 @@ def random_plan(rng: np.random.Generator, res: int, threshold: float) -> Plan:
         width_max_ms=1e3 * WIDEST * header.tsamp_s,
         threshold=threshold,
         threads=1,
-        delays_per_octave=int(rng.choice([1024, 4096])),
+        plan="quality" if rng.uniform() < 0.5 else "fast",
     )
     return Plan.make(settings, header, res)
 
