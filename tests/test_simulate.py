@@ -20,6 +20,7 @@ from mlppa.simulate import (
     Sky,
     SkySource,
     blocks,
+    random_interference,
     random_sky,
     read_truth,
     shape_pulse,
@@ -269,6 +270,19 @@ def test_a_random_sky_holds_its_pulses_whole_and_in_range() -> None:
         assert 2 <= pulse.width_ms <= 9
     kinds = {item.kind for item in sky.interference}
     assert kinds >= {"burst", "carrier", "pulsed", "radar", "chirp", "gain", "dropped", "dead"}
+
+
+@pytest.mark.parametrize("foff_mhz", [-0.5, -4.0])
+def test_random_chirps_depart_from_the_delay_law(foff_mhz: float) -> None:
+    header = replace(HEADER, foff_mhz=foff_mhz)
+    law = delay_s(1.0, header.freqs_mhz, header.f_hi_mhz)
+    law /= law.max()
+    for seed in range(30):
+        items = random_interference(header, 20.0, np.random.default_rng(seed))
+        for item in (item for item in items if item.kind == "chirp"):
+            line = (header.f_hi_mhz - header.freqs_mhz) / (header.f_hi_mhz - header.f_lo_mhz)
+            bend_ms = 1e3 * (item.stop_s - item.start_s) * np.abs(line - law).max()
+            assert bend_ms >= 5.99 * max(item.width_ms, 1e3 * header.tsamp_s)
 
 
 def test_the_source_ends_when_it_is_closed() -> None:

@@ -124,14 +124,6 @@ def test_random_telescopes_and_skies_are_what_they_say() -> None:
     assert len(sky.pulses) == dataset.SKY_PULSES
 
 
-def test_a_straight_chirp_in_a_narrow_band_is_a_pulse_for_all_one_can_tell() -> None:
-    narrow = replace(HEADER, foff_mhz=-0.1)
-    sweep = {"level": 3.0, "width_ms": 10.0}
-    for header, told in ((narrow, False), (HEADER, True)):
-        item = Interference("chirp", 1.0, 1.6, **sweep)
-        assert dataset._is_no_pulse(item, header) is told
-
-
 def test_the_same_draw_gives_the_same_examples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset, "SKY_SAMPLES", 8192)
     monkeypatch.setattr(dataset, "SKY_PULSES", 4)

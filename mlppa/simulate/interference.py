@@ -19,6 +19,10 @@ type Kind = Literal[
 #: System power in units of the noise of one sample: what gains multiply.
 SYSTEM_LEVEL = 6.0
 
+#: Random chirps depart from the delay law by so many of their widths, else nobody could
+#: tell them from a pulse.
+CHIRP_BEND = 6.0
+
 _ADDS_POWER = ("burst", "carrier", "pulsed", "radar", "chirp")
 
 
@@ -170,8 +174,9 @@ def _broad(
     def level(width_s: float) -> float:
         return float(rng.uniform(10, 80)) / float(np.sqrt(nchans * width_s / tsamp))
 
-    widths_s = tsamp * np.exp(rng.uniform(0, np.log(64), 3))
+    widths_s = (tsamp * np.exp(rng.uniform(0, np.log(64), 3))).tolist()
     sweep_s = tsamp * float(np.exp(rng.uniform(np.log(20), np.log(2000))))
+    sweep_s = max(sweep_s, CHIRP_BEND * max(widths_s[2], tsamp) / _bend(header))
     # A straight sweep as thick as it is off the law of dispersion could not be told from it.
     bend = float(np.abs(channel_shape(header.freqs_mhz) - _straight(header.freqs_mhz)).max())
     widths_s[2] = min(widths_s[2], bend * sweep_s / 3)
@@ -187,6 +192,12 @@ def _broad(
 def _straight(freqs_mhz: Float64) -> Float64:
     """Delay of each channel as a fraction of the sweep, were it a straight line."""
     return np.asarray((freqs_mhz.max() - freqs_mhz) / np.ptp(freqs_mhz))
+
+
+def _bend(header: FilterbankHeader) -> float:
+    """How far a straight line departs from the delay law, as a fraction of the sweep."""
+    shape = np.sort(channel_shape(header.freqs_mhz))
+    return float(np.abs(shape - np.linspace(0, 1, header.nchans)).max())
 
 
 def _narrow(

@@ -10,7 +10,7 @@ from ..clean import clean
 from ..config import Plan, SearchSettings
 from ..data import BoolArray, Candidate, FilterbankHeader, Float32Array, ImageBatch
 from ..dedisperse import Kernel
-from ..dispersion import channel_shape, dm_per_sample
+from ..dispersion import dm_per_sample
 from ..gulps import gulps
 from ..images import FEATURES, cut_images
 from ..search import SearchPlan, search
@@ -166,9 +166,7 @@ def training_sky(plan: Plan, rng: np.random.Generator, kind: Kind | None = None)
         header=header,
         nsamples=SKY_SAMPLES,
         pulses=pulses,
-        interference=tuple(
-            item for item in sets if kind in (None, item.kind) and _is_no_pulse(item, header)
-        ),
+        interference=tuple(item for item in sets if kind in (None, item.kind)),
         seed=int(rng.integers(2**31)),
         bandpass=float(rng.uniform(0, 0.8)),
     )
@@ -243,15 +241,6 @@ def _distance(
     sweep = pulse.dm / search.unit_dm
     time = pulse.time_s / header.tsamp_s + search.mean_shape * sweep
     return np.abs(sweeps - sweep), np.abs(times - time)
-
-
-def _is_no_pulse(item: Interference, header: FilterbankHeader) -> bool:
-    """Whether it can be told from a pulse: a chirp must bend away from the delay law."""
-    if item.kind != "chirp":
-        return True
-    shape = np.sort(channel_shape(header.freqs_mhz))
-    bend = np.abs(shape - np.linspace(0, 1, header.nchans)).max()
-    return bool(bend * (item.stop_s - item.start_s) > 3 * item.width_ms / 1e3)
 
 
 def _pulse(plan: Plan, rng: np.random.Generator, slot: int) -> Pulse:
