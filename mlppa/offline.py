@@ -112,7 +112,7 @@ class Search:
                 pictures=config.publish.images,
                 stopwatch=self._stopwatch,
             )
-            _remove_results(config.output)
+            _remove_results(config.output, config.stream)
             tally = _Tally()
             reports = self._guard(pipeline(parts), journal)
             published = timed("publish", publish(reports, journal, sinks, self.origin))
@@ -305,14 +305,15 @@ def peak_memory_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _remove_results(folder: Path) -> None:
+def _remove_results(folder: Path, stream: str) -> None:
     """Take away what an earlier run wrote: results that are there are those of this run."""
-    try:
-        for name in (DETECTIONS, CANDIDATES, SUMMARY):
-            (folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        remedy = "choose another output folder"
-        raise SinkError(folder / name, str(error.strerror), remedy) from error
+    pictures = folder.glob(f"{stream}-b*-dm*.png")
+    for path in (*(folder / name for name in (DETECTIONS, CANDIDATES, SUMMARY)), *pictures):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            remedy = "choose another output folder"
+            raise SinkError(path, str(error.strerror), remedy) from error
 
 
 def make_folder(path: Path) -> None:
