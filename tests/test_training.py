@@ -68,6 +68,13 @@ def test_each_pulse_has_one_candidate_and_its_neighbours_are_left_out() -> None:
     assert labels_of(everything, (BRIGHT,)) == expected
 
 
+def test_a_burst_at_dm_0_is_not_a_wide_pulse_of_low_dm() -> None:
+    wide = Pulse(time_s=6.0, dm=30.0, width_ms=20.0, snr=40.0)
+    sweep = wide.dm / PLAN.search.unit_dm
+    assert labels_of([candidate(wide, 38.0, sweep=-sweep)], (wide,)) == ["unsure"]
+    assert labels_of([candidate(wide, 38.0, sweep=-0.2 * sweep)], (wide,)) == ["pulse"]
+
+
 def test_two_pulses_cannot_share_a_candidate() -> None:
     twin = replace(BRIGHT, time_s=BRIGHT.time_s + 0.004, snr=20.0)
     labels, _, found = match([candidate(BRIGHT, 40.0)], (twin, BRIGHT), PLAN)

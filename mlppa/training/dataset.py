@@ -221,7 +221,9 @@ def match(
         pulse = pulses[number]
         width = shape_pulse(pulse, plan.header).boxcar_samples
         off_sweep, off_time = _distance(pulse, plan.search, plan.header, sweeps, times)
-        here = (off_sweep <= 3 * width + 4) & (off_time <= 1.5 * width + 4) & ~labels
+        # A burst at DM 0 is never the pulse, however wide that is.
+        most = min(3.0 * width + 4, 0.5 * pulse.dm / plan.search.unit_dm)
+        here = (off_sweep <= most) & (off_time <= 1.5 * width + 4) & ~labels
         near = (off_sweep <= 8 * width + 16) & (off_time <= 0.6 * off_sweep + 3 * width + 8)
         keep &= ~near
         if here.any():
