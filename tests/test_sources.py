@@ -386,6 +386,7 @@ BAD = [
     ("zero_length.fil", 0, "is empty"),
 ]
 
+#: Within 1 GiB of address space, so that whatever takes more ends it.
 READ_ALL = """
 import json, logging, resource, socket, sys, time
 resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
@@ -409,7 +410,6 @@ for path in sys.argv[1:]:
         assert error.exit_code == 3
         samples, said = 0, [str(error), *warned]
     print(json.dumps([samples, said, time.monotonic() - began]))
-print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
 """
 
 
@@ -423,8 +423,8 @@ def test_bad_files_are_refused_or_read_right(shared_data: Path) -> None:
         text=True,
         timeout=60,
     )
-    *lines, peak_kib = map(json.loads, done.stdout.splitlines())
-    assert peak_kib < 2**20
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(lines) == len(BAD)
     for (name, samples, word), (got, said, seconds) in zip(BAD, lines, strict=True):
         assert got == samples, name
         assert len(said) == (1 if word else 0), (name, said)
