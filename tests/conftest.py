@@ -1,12 +1,19 @@
 """What several test modules share."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
 
 from mlppa.classify import Classifier, load_model
+
+
+# A shell that runs the tests in the background has interrupts ignored, and programs that
+# the tests start and interrupt would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
