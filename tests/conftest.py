@@ -9,7 +9,6 @@ from prometheus_client import REGISTRY
 
 from mlppa.classify import Classifier, load_model
 
-
 # A shell that runs the tests in the background has interrupts ignored, and programs that
 # the tests start and interrupt would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
