@@ -96,11 +96,12 @@ class Search:
         config, timed = self.config, self._stopwatch.timed
         with ExitStack() as stack:
             stack.enter_context(closing(self.source))
+            # the ports first: a start that fails must not replace an earlier run's journal
+            sinks = self._open_sinks(stack)
             key = run_key(config, self.origin)
             journal = stack.enter_context(
                 closing(Journal(config.output / JOURNAL, config.stream, key))
             )
-            sinks = self._open_sinks(stack)
             parts = Parts(
                 source=self.source,
                 plan=self.plan,
