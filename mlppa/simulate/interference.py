@@ -177,9 +177,6 @@ def _broad(
     widths_s = (tsamp * np.exp(rng.uniform(0, np.log(64), 3))).tolist()
     sweep_s = tsamp * float(np.exp(rng.uniform(np.log(20), np.log(2000))))
     sweep_s = max(sweep_s, CHIRP_BEND * max(widths_s[2], tsamp) / _bend(header))
-    # A straight sweep as thick as it is off the law of dispersion could not be told from it.
-    bend = float(np.abs(channel_shape(header.freqs_mhz) - _straight(header.freqs_mhz)).max())
-    widths_s[2] = min(widths_s[2], bend * sweep_s / 3)
     return [
         draw("burst", widths_s[0], level(widths_s[0])),
         _somewhere(draw("burst", widths_s[1], level(widths_s[1])), 0.6, header, rng),
@@ -187,11 +184,6 @@ def _broad(
         draw("gain", rng.uniform(0.1, 0.5) * seconds, rng.uniform(0.8, 1.25)),
         draw("dropped", rng.uniform(1, 200) * tsamp, 0.0),
     ]
-
-
-def _straight(freqs_mhz: Float64) -> Float64:
-    """Delay of each channel as a fraction of the sweep, were it a straight line."""
-    return np.asarray((freqs_mhz.max() - freqs_mhz) / np.ptp(freqs_mhz))
 
 
 def _bend(header: FilterbankHeader) -> float:
