@@ -9,10 +9,11 @@ from typing import Any
 
 from .config import Config, checked
 from .data import FilterbankHeader
+from .dispersion import sweep_s
 from .listen import listen
 from .offline import Search, make_folder
 from .plots import plot_found
-from .simulate import Population, Pulse, Sky, match, random_sky, write_filterbank
+from .simulate import Interference, Population, Pulse, Sky, match, random_sky, write_filterbank
 from .wire import CoverageMessage, DetectionMessage
 
 #: Receiver of the demo: an L-band band as many telescopes have one.
@@ -96,7 +97,16 @@ class DemoResult:
 def demo_sky(seconds: float, seed: int) -> Sky:
     """Draw the sky of the demo: pulses among interference of every kind."""
     count = max(int(seconds * PULSES_PER_SECOND), 1)
-    return random_sky(HEADER, seconds, replace(POPULATION, n_pulses=count), True, seed)
+    sky = random_sky(HEADER, seconds, replace(POPULATION, n_pulses=count), True, seed)
+    clear = (i for i in sky.interference if not any(_hides(i, pulse) for pulse in sky.pulses))
+    return replace(sky, interference=tuple(clear))
+
+
+def _hides(item: Interference, pulse: Pulse) -> bool:
+    """Whether a chirp lies on a pulse from the top of the band to its bottom."""
+    end_s = pulse.time_s + sweep_s(pulse.dm, HEADER.freqs_mhz)
+    apart_s = max(abs(item.start_s - pulse.time_s), abs(item.stop_s - end_s))
+    return item.kind == "chirp" and apart_s < 0.25 * (item.stop_s - item.start_s)
 
 
 def run_demo(

@@ -21,7 +21,7 @@ SYSTEM_LEVEL = 6.0
 
 #: Random chirps depart from the delay law by so many of their widths, else nobody could
 #: tell them from a pulse.
-CHIRP_BEND = 8.0
+CHIRP_BEND = 5.0
 
 _ADDS_POWER = ("burst", "carrier", "pulsed", "radar", "chirp")
 

@@ -33,6 +33,9 @@ SKY_PULSES = 16
 #: Images without a pulse that are kept of one sky: a storm must not fill the set.
 MOST_NEGATIVES = 48
 
+#: Kinds of interference that leave what is the most like a pulse: more of them are shown.
+MOST_LIKE_PULSES = ("pulsed", "radar", "chirp")
+
 #: Longest boxcar in samples.
 WIDEST = 128
 
@@ -159,9 +162,8 @@ def training_sky(plan: Plan, rng: np.random.Generator, kind: Kind | None = None)
     if kind or rng.uniform() < 2 / 3:
         for _ in range(int(rng.integers(1, 3))):
             sets += random_interference(header, seconds, rng)
-            # What narrow-band pulses leave at many DMs is the most like a pulse: show more.
             more = random_interference(header, seconds, rng)
-            sets += [item for item in more if item.kind == "pulsed"]
+            sets += [item for item in more if item.kind in MOST_LIKE_PULSES]
     return Sky(
         header=header,
         nsamples=SKY_SAMPLES,
