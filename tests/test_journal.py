@@ -17,7 +17,7 @@ import pytest
 from mlppa.errors import SinkError
 from mlppa.publish import publish
 from mlppa.sinks import journal as journal_module
-from mlppa.sinks.journal import Journal, JournalReader
+from mlppa.sinks.journal import SCHEMA_VERSION, Journal, JournalReader
 from mlppa.wire import Message, decode, message_id
 
 from .messages import ORIGIN, cov_message, detection_message, report
@@ -99,17 +99,47 @@ def test_a_journal_that_has_only_begun_is_empty(
         assert seqs(journal.record(batch(0))) == [1, 2]
 
 
-def test_another_run_replaces_the_last_and_numbers_go_on(
+def test_another_run_begins_empty_and_forgets_nothing(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Journal(path, "askap", "run 1") as first:
-        first.record(batch(0))
+        before = first.record(batch(0))
+        first.mark_sent(2)
     assert not caplog.records
     with Journal(path, "askap", "run 2") as second:
         assert [record.levelno for record in caplog.records] == [logging.WARNING]
-        assert "3 messages of the last one are replaced" in caplog.text
-        assert list(second.candidates()) == second.unsent() == []
-        assert seqs(second.record(batch(0))) == [3, 4]
+        assert "another run begins; 3 messages of earlier ones stay" in caplog.text
+        assert [*second.candidates(), *second.coverage(), *second.unsent()] == []
+        again = second.record(batch(0))
+        assert seqs(again) == [3, 4]
+        assert [message_id(m) for m in again] == [message_id(m) for m in before]
+        assert seqs(list(second.detections())) == [3]
+        assert [decode(body) for _, body in second.since(0, 100)] == before + again
+    with Journal(path, "askap", "run 1") as third:
+        assert list(third.candidates()) == [], "only the latest run is continued"
+        assert seqs(third.record(batch(0))) == [5, 6]
+
+
+def test_what_an_earlier_run_left_unsent_goes_out_under_its_numbers(path: Path) -> None:
+    with Journal(path, "askap", "run 1") as first:
+        unsent = first.record(batch(0))
+    with Journal(path, "askap", "run 2") as second:
+        assert second.unsent() == unsent
+        second.mark_sent(2)
+    with Journal(path, "askap", "run 3") as third:
+        assert third.unsent() == []
+
+
+def test_every_stream_has_numbers_of_its_own(path: Path) -> None:
+    with Journal(path, "askap", "run 1") as journal:
+        journal.record(batch(0))
+    with Journal(path, "parkes", "run 1") as journal:
+        assert (journal.stream, journal.next_seq) == ("parkes", 1)
+        assert seqs(journal.record(batch(0))) == [1, 2]
+        assert len(journal.since(0, 100)) == len(journal.unsent()) == 2
+    with Journal(path, "askap", "run 1") as journal:
+        assert journal.next_seq == 3
+        assert [seq for seq, _ in journal.since(0, 100)] == [1, 2]
 
 
 def test_a_message_is_unsent_until_it_is_marked(path: Path) -> None:
@@ -202,15 +232,24 @@ def test_a_truncated_journal_is_refused(path: Path) -> None:
         Journal(path, "askap", "run 1")
 
 
-def test_a_newer_journal_is_refused(path: Path) -> None:
-    Journal(path, "askap", "run 1").close()
-    newer = sqlite3.connect(path)
-    newer.execute("PRAGMA user_version = 2")
-    newer.close()
-    with pytest.raises(SinkError, match="version 2, this program knows 1"):
+@pytest.mark.parametrize(
+    ("version", "remedy"), [(1, "move it away"), (SCHEMA_VERSION + 1, "use the newer mlppa")]
+)
+def test_a_journal_of_another_layout_is_refused_and_left_alone(
+    path: Path, version: int, remedy: str
+) -> None:
+    with Journal(path, "askap", "run 1") as journal:
+        journal.record(batch(0))
+    other = sqlite3.connect(path)
+    other.execute(f"PRAGMA user_version = {version}")
+    other.close()
+    before = path.read_bytes()
+    told = f"version {version}, this program knows {SCHEMA_VERSION}; {remedy}"
+    with pytest.raises(SinkError, match=told):
         Journal(path, "askap", "run 1")
-    with pytest.raises(SinkError, match="version 2, this program knows 1"):
+    with pytest.raises(SinkError, match=told):
         JournalReader(path)
+    assert path.read_bytes() == before
 
 
 def test_a_locked_database_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,18 +298,19 @@ class PrintingSink:
         pass
 
 
-def publish_until_killed(path: str) -> None:
+def publish_until_killed(path: str, run_key: str) -> None:
     """Work through the same input from its start, as a restarted program does."""
     sys.stdout.write("begin\n")
     sys.stdout.flush()
-    with Journal(path, "askap", "run 1") as journal:
+    with Journal(path, "askap", run_key) as journal:
         for _ in publish(map(report, itertools.count()), journal, [PrintingSink()], ORIGIN):
             pass
 
 
-def killed_after(seconds: float, path: Path) -> list[tuple[int, str]]:
+def killed_after(seconds: float, path: Path, run_key: str = "run 1") -> list[tuple[int, str]]:
     """Run a publisher, kill it at some moment of its work, and give what it had sent."""
-    code = f"from tests.test_journal import *; publish_until_killed({str(path)!r})"
+    call = f"publish_until_killed({str(path)!r}, {run_key!r})"
+    code = f"from tests.test_journal import *; {call}"
     with subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as child:
@@ -305,3 +345,19 @@ def test_killed_at_any_moment_and_started_again(path: Path) -> None:
         assert {seq for seq, _ in rows} - set(sent) <= {message.seq for message in unsent}
         assert len(rejected) == len(set(rejected)) == len(rows) // 2
     assert len(sent) >= KILLS
+
+
+def test_killed_in_one_run_after_another(path: Path) -> None:
+    sent: dict[int, str] = {}
+    for run in range(KILLS):
+        heard = killed_after(0.3, path, f"run {run}")
+        assert heard
+        for seq, name in heard:
+            assert sent.setdefault(seq, name) == name, "a number was given twice"
+        with Journal(path, "askap", f"run {run}") as journal:
+            rows = [(seq, message_id(decode(body))) for seq, body in journal.since(0, 10**6)]
+            names = [m.id for m in journal.candidates()]
+            names += [message_id(m) for m in journal.coverage()]
+        assert [seq for seq, _ in rows] == list(range(1, len(rows) + 1)), "a hole"
+        assert sent.items() <= dict(rows).items(), "something sent is lost"
+        assert len(set(names)) == len(names) > 0, "an id was given twice in a run"

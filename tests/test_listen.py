@@ -139,6 +139,7 @@ def test_history_that_is_gone_is_told(
         fill(journal, range(3))
     with Journal(path, "askap", "run 2") as journal, ReplayServer(path, ANY_PORT) as server:
         fill(journal, range(3, 5))
+        journal._database.execute("DELETE FROM message WHERE run = 1")
         assert heard(4, broadcast([]), server.endpoint, from_seq=2) == "7 8 9 10"
     assert "askap: messages 2 to 6 are lost" in caplog.text
 

@@ -1,9 +1,9 @@
 """The journal: every message is on disk before it is sent.
 
-One SQLite file for one stream. Every commit is on the disk when `Journal.record`
-returns (WAL, synchronous=FULL), so a message that anybody has seen is still here
-after a SIGKILL or a power cut. Beside the file stand its ``-wal`` and ``-shm``
-(SQLite's) and ``.lock`` (ours: one writer).
+One SQLite file, run after run: the messages of earlier runs stay. Every commit is on
+the disk when `Journal.record` returns (WAL, synchronous=FULL), so a message that
+anybody has seen is still here after a SIGKILL or a power cut. Beside the file stand
+its ``-wal`` and ``-shm`` (SQLite's) and ``.lock`` (ours: one writer).
 """
 
 import fcntl
@@ -21,26 +21,38 @@ logger = logging.getLogger(__name__)
 
 #: "mlpp": tells our files from other programs' (PRAGMA application_id).
 APPLICATION_ID = 0x6D6C7070
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 #: How long to wait for another process that holds the file for a moment.
 PATIENCE_S = 5.0
 
 _SCHEMA = (
     """CREATE TABLE run (
+        run INTEGER PRIMARY KEY,
         stream TEXT NOT NULL,
         run_key TEXT NOT NULL,
         next_seq INTEGER NOT NULL,
         sent_seq INTEGER NOT NULL)""",
     """CREATE TABLE message (
-        seq INTEGER UNIQUE,
-        id TEXT NOT NULL UNIQUE,
+        run INTEGER NOT NULL,
+        stream TEXT NOT NULL,
+        seq INTEGER,
+        id TEXT NOT NULL,
         kind TEXT NOT NULL,
         mjd REAL NOT NULL,
-        body BLOB NOT NULL)""",
+        body BLOB NOT NULL,
+        UNIQUE (run, id),
+        UNIQUE (stream, seq))""",
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
+
+_LATEST = "(SELECT max(run) FROM run)"
+_BEGIN = """INSERT INTO run (stream, run_key, next_seq, sent_seq)
+    SELECT ?, ?, coalesce(max(next_seq), 1), coalesce(max(sent_seq), 0)
+    FROM run WHERE stream = ?"""
+_INSERT = f"""INSERT INTO message SELECT run, stream, ?, ?, ?, ?, ?
+    FROM run WHERE run = {_LATEST} ON CONFLICT (run, id) DO NOTHING"""
 
 _ANEW = "move it away or name another file: a new journal is begun"
 _TROUBLE = {
@@ -58,6 +70,8 @@ _TROUBLE = {
 class JournalReader:
     """A journal as others may read it while its one writer goes on.
 
+    `since` reaches back over all runs of a stream; the rest is of the latest run.
+
     Parameters
     ----------
     path
@@ -67,7 +81,7 @@ class JournalReader:
     ------
     SinkError
         Here and by every method: the file is missing, damaged, not a journal, of
-        a newer version, or held by another program.
+        another version, or held by another program.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -95,18 +109,18 @@ class JournalReader:
     @property
     def stream(self) -> str:
         """Name of the stream."""
-        return str(self._one("SELECT stream FROM run"))
+        return str(self._of_run("stream"))
 
     @property
     def next_seq(self) -> int:
         """The number that the next new message will bear."""
-        return int(self._one("SELECT next_seq FROM run"))
+        return int(self._of_run("next_seq"))
 
     def since(self, seq: int, limit: int) -> list[tuple[int, bytes]]:
         """Give numbers and bytes of the first ``limit`` published messages from ``seq`` on."""
-        query = "SELECT seq, body FROM message WHERE seq >= ? ORDER BY seq LIMIT ?"
+        query = "SELECT seq, body FROM message WHERE stream = ? AND seq >= ? ORDER BY seq LIMIT ?"
         with _explained(self.path):
-            return self._database.execute(query, (seq, limit)).fetchall()
+            return self._database.execute(query, (self.stream, seq, limit)).fetchall()
 
     def detections(self) -> Iterator[DetectionMessage]:
         """Give all published pulses, by arrival."""
@@ -128,11 +142,13 @@ class JournalReader:
                 yield message
 
     def _messages(self, where: str) -> Iterator[Message]:
+        query = f"SELECT body FROM message WHERE run = {_LATEST} AND {where}"
         with _explained(self.path):
-            for (body,) in self._database.execute(f"SELECT body FROM message WHERE {where}"):
+            for (body,) in self._database.execute(query):
                 yield decode(body)
 
-    def _one(self, query: str) -> Any:
+    def _of_run(self, column: str) -> Any:
+        query = f"SELECT {column} FROM run WHERE run = {_LATEST}"
         with _explained(self.path):
             row = self._database.execute(query).fetchone()
         if row is None:  # its tables are there, but its writer has only begun
@@ -150,10 +166,11 @@ class Journal(JournalReader):
     stream
         Name of the stream.
     run_key
-        A hash of what is computed (input, plan, model). When the file has the
-        same one, the run continues: what it holds is neither journalled nor
-        numbered again. Under another key its content is replaced, with one line
-        in the log; numbers go on rising, so that no subscriber sees one twice.
+        A hash of what is computed (input, plan, model). When the latest run has the
+        same one, it continues: what it holds is neither journalled nor numbered
+        again. Under another key another run begins, with one line in the log. The
+        messages of earlier ones stay, and numbers go on rising over all runs of a
+        stream.
 
     Raises
     ------
@@ -190,7 +207,7 @@ class Journal(JournalReader):
         """
         fresh = []
         with self._transaction() as database:
-            (seq,) = database.execute("SELECT next_seq FROM run").fetchone()
+            seq = self.next_seq
             for message in messages:
                 published = _kind(message) != "rfi"
                 numbered = message.model_copy(update={"seq": seq}) if published else message
@@ -198,14 +215,15 @@ class Journal(JournalReader):
                     fresh.append(numbered)
                     seq += 1
             if fresh:
-                database.execute("UPDATE run SET next_seq = ?", (seq,))
+                database.execute(f"UPDATE run SET next_seq = ? WHERE run = {_LATEST}", (seq,))
         return fresh
 
     def unsent(self) -> list[Message]:
-        """Give what was journalled but not marked as sent, by number: send it first."""
-        query = "SELECT body FROM message, run WHERE seq > sent_seq ORDER BY seq"
-        with _explained(self.path):
-            return [decode(body) for (body,) in self._database.execute(query)]
+        """Give what was journalled but not marked as sent, by number: send it first.
+
+        What an earlier run of the stream left unsent is among it.
+        """
+        return [decode(body) for _, body in self.since(self._of_run("sent_seq") + 1, -1)]
 
     def mark_sent(self, seq: int) -> None:
         """Note that everything up to number ``seq`` went out.
@@ -215,13 +233,14 @@ class Journal(JournalReader):
         """
         with _explained(self.path):
             self._database.execute("PRAGMA synchronous = NORMAL")
-            self._database.execute("UPDATE run SET sent_seq = max(sent_seq, ?)", (seq,))
+            update = f"UPDATE run SET sent_seq = max(sent_seq, ?) WHERE run = {_LATEST}"
+            self._database.execute(update, (seq,))
             self._database.execute("PRAGMA synchronous = FULL")
 
     def begin_anew_next_time(self) -> None:
         """Let no later run continue this one: what comes now was cut short."""
         with _explained(self.path):
-            self._database.execute("UPDATE run SET run_key = ''")
+            self._database.execute(f"UPDATE run SET run_key = '' WHERE run = {_LATEST}")
 
     def _prepare(self) -> None:
         with _explained(self.path):
@@ -242,24 +261,20 @@ class Journal(JournalReader):
 
     def _begin(self, stream: str, run_key: str) -> None:
         with self._transaction() as database:
-            run = database.execute("SELECT stream, run_key FROM run").fetchone()
-            if run is None:
-                database.execute("INSERT INTO run VALUES (?, ?, 1, 0)", (stream, run_key))
-            elif run != (stream, run_key):
-                replaced = database.execute("DELETE FROM message").rowcount
-                update = "UPDATE run SET stream = ?, run_key = ?, sent_seq = next_seq - 1"
-                database.execute(update, (stream, run_key))
-                logger.warning(
-                    "%s: another run begins, %d messages of the last one are replaced",
-                    self.path,
-                    replaced,
-                )
+            query = f"SELECT stream, run_key FROM run WHERE run = {_LATEST}"
+            latest = database.execute(query).fetchone()
+            if latest == (stream, run_key):
+                return
+            database.execute(_BEGIN, (stream, run_key, stream))
+            (kept,) = database.execute("SELECT count(*) FROM message").fetchone()
+        if latest is not None:
+            told = "%s: another run begins; %d messages of earlier ones stay in the journal"
+            logger.warning(told, self.path, kept)
 
     def _insert(self, message: Message) -> bool:
         mjd = message.mjd_start if isinstance(message, CoverageMessage) else message.mjd
         row = (message.seq, message_id(message), _kind(message), mjd, encode(message))
-        insert = "INSERT INTO message VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"
-        return self._database.execute(insert, row).rowcount == 1
+        return self._database.execute(_INSERT, row).rowcount == 1
 
     @contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:
@@ -293,11 +308,11 @@ def _is_journal(database: sqlite3.Connection, path: Path) -> bool:
         return False
     if application != APPLICATION_ID:
         raise SinkError(path, "a database of another program", "name another file")
-    if version > SCHEMA_VERSION:
+    if version != SCHEMA_VERSION:
         raise SinkError(
             path,
             f"journal version {version}, this program knows {SCHEMA_VERSION}",
-            "use the newer mlppa, or name another file",
+            "use the newer mlppa, or name another file" if version > SCHEMA_VERSION else _ANEW,
         )
     return True
 
