@@ -22,7 +22,7 @@ from .data import Report
 from .errors import SinkError
 from .pipeline import Parts, pipeline
 from .publish import publish
-from .sinks import Sink
+from .sinks import Sink, open_sink
 from .sinks.journal import Journal
 from .sources import open_source
 from .stopwatch import Stopwatch
@@ -139,14 +139,14 @@ class Search:
             time.sleep(min(0.1, max(until - time.monotonic(), 0)))
 
     def _open_sinks(self, stack: ExitStack) -> list[Sink]:
-        from .sinks.zmq import ReplayServer, ZmqSink
+        from .sinks.zmq import ReplayServer
 
         wanted = self.config.publish
         sinks: list[Sink] = []
         if wanted.replay is not None:
             stack.enter_context(ReplayServer(self.config.output / JOURNAL, wanted.replay))
         if wanted.detections is not None:
-            sinks.append(stack.enter_context(closing(ZmqSink(wanted.detections))))
+            sinks.append(stack.enter_context(closing(open_sink(wanted.detections))))
         return sinks
 
     def _draw(self, report: Report) -> Iterator[Path]:

@@ -142,14 +142,17 @@ def test_a_broken_socket_is_a_sink_error(sink: ZmqSink) -> None:
         sink.send(numbered(1))
 
 
-def test_the_installed_sinks() -> None:
-    assert isinstance(open_sink("memory"), MemorySink)
-    with closing(open_sink("zmq", endpoint=ANY_PORT)) as sink:
-        assert sink.name == "zmq"
-    with pytest.raises(ConfigError, match=r"use one of: .*memory, .*zmq"):
-        open_sink("pigeon")
-    with pytest.raises(ConfigError, match="colour"):
-        open_sink("memory", colour="red")
+def test_the_scheme_of_a_uri_tells_the_sink(tmp_path: Path) -> None:
+    assert isinstance(open_sink("memory:"), MemorySink)
+    for uri in (ANY_PORT, f"ipc://{tmp_path}/p"):
+        with closing(open_sink(uri)) as sink:
+            assert isinstance(sink, ZmqSink)
+
+
+@pytest.mark.parametrize("uri", ["pigeon:coo", "tcp", "nonsense", "", ":", "127.0.0.1:5555"])
+def test_a_uri_of_no_installed_sink_is_refused_with_an_example(uri: str) -> None:
+    with pytest.raises(ConfigError, match=r"one like tcp://.*ipc:, memory:, tcp:"):
+        open_sink(uri)
 
 
 def test_replay_gives_everything_since(

@@ -1,15 +1,16 @@
-"""Where messages go. A new sink is one class and one line in the entry points.
+"""Where messages go.
 
-The journal is no sink: it comes before all of them (`publish`).
+A sink is one class, and one line in the entry points group ``mlppa.sinks``: its name
+is the scheme of its URIs, and the class takes such a URI. The journal is no sink: it
+comes before all of them (`publish`).
 """
 
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Protocol, cast
 
 from ..errors import ConfigError
 from ..wire import Message
-
-ENTRY_POINTS = "mlppa.sinks"
 
 
 class Sink(Protocol):
@@ -32,29 +33,23 @@ class Sink(Protocol):
         """Finish what is under way, within a second or two, and let go of everything."""
 
 
-def open_sink(kind: str, **options: object) -> Sink:
-    """Make a sink of an installed kind.
+type Opener = Callable[[str], Sink]
 
-    Parameters
-    ----------
-    kind
-        Name in the entry-point group ``mlppa.sinks``.
-    options
-        What its class takes.
+
+def open_sink(uri: str) -> Sink:
+    """Open a sink by its URI, such as ``tcp://127.0.0.1:5555``.
 
     Raises
     ------
     ConfigError
-        The kind is not installed, or takes other options.
+        No sink is installed for its scheme.
+    EnvironmentFault
+        It cannot be opened now: an address in use, a folder that is not there.
     """
-    kinds = entry_points(group=ENTRY_POINTS)
-    if kind not in kinds.names:
-        raise ConfigError(
-            f"sink {kind!r}",
-            "no such kind is installed",
-            f"use one of: {', '.join(sorted(kinds.names))}",
-        )
-    try:
-        return cast(Sink, kinds[kind].load()(**options))
-    except TypeError as error:
-        raise ConfigError(f"sink {kind!r}", str(error), "correct its options") from error
+    installed = {point.name: point for point in entry_points(group="mlppa.sinks")}
+    scheme, colon, _ = uri.partition(":")
+    if not colon or scheme not in installed:
+        kinds = ", ".join(f"{name}:" for name in sorted(installed)) or "none"
+        remedy = f"give one like tcp://127.0.0.1:5555; those installed begin with {kinds}"
+        raise ConfigError(uri or "''", "there is no sink for it", remedy)
+    return cast(Opener, installed[scheme].load())(uri)

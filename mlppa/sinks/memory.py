@@ -6,8 +6,10 @@ from ..wire import Message
 class MemorySink:
     """Keeps every message in `messages`, in the order of sending."""
 
-    def __init__(self, name: str = "memory") -> None:
-        self.name = name
+    name = "memory"
+
+    def __init__(self, uri: str = "memory:") -> None:
+        self.uri = uri
         self.messages: list[Message] = []
 
     def send(self, message: Message) -> None:
