@@ -1,10 +1,11 @@
 """Messages made from what the pipeline found."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from ..data import Budget, Coverage, Detection, FilterbankHeader
+from ..data import Budget, Candidate, Coverage, Detection, FilterbankHeader
 from ..dispersion import delay_s
 from ..errors import ConfigError
 from .messages import SHA256_PATTERN, STREAM_PATTERN, CoverageMessage, DetectionMessage
@@ -73,38 +74,30 @@ def detection_message(
     ValueError
         A number is not finite or out of its range: a bug upstream.
     """
-    header, found = origin.header, detection.candidate
-    time_s = found.sample * header.tsamp_s
-    mjd = header.mjd(time_s)
-    identity = f"{origin.stream}-b{header.beam}-{mjd:.9f}-dm{_plain(found.dm, 2):.2f}"
+    found, header = detection.candidate, origin.header
+    is_pulse = detection.label == "pulse"
+    when = _arrival(found, header)
+    identity = f"{origin.stream}-b{header.beam}-{when['mjd']:.9f}-dm{_plain(found.dm, 2):.2f}"
     return DetectionMessage(
         id=identity,
-        stream=origin.stream,
-        beam=header.beam,
-        seq=None,
-        mjd=mjd,
-        mjd_inf=header.mjd(time_s - float(delay_s(found.dm, header.f_hi_mhz, float("inf")))),
-        time_s=_plain(time_s, 9),
-        sample=round(found.sample),
+        **_of_every_message(origin, created),
+        **when,
         dm=_plain(found.dm, 6),
         dm_err=_plain(found.dm_err, 6),
         width_ms=_plain(found.width_samples * header.tsamp_s * 1e3, 9),
         snr=_plain(found.snr, 3),
         probability=_plain(detection.probability, 6),
-        label="pulse" if detection.label == "pulse" else "rfi",
+        label="pulse" if is_pulse else "rfi",
         reason=detection.reason,
         model=origin.model,
         model_sha256=origin.model_sha256,
         octave=found.octave,
         fch1_mhz=header.fch1_mhz,
         foff_mhz=header.foff_mhz,
-        nchans=header.nchans,
-        tsamp_s=header.tsamp_s,
         source_name=_printable(header.source_name),
         injected=detection.injected,
-        image=f"{identity}.png" if origin.images and detection.label == "pulse" else None,
+        image=f"{identity}.png" if origin.images and is_pulse else None,
         latency_s=None if latency_s is None else _plain(max(latency_s, 0.0), 6),
-        created=created or now(),
     )
 
 
@@ -127,31 +120,41 @@ def coverage_message(
         The samples do not add up, or a number is not finite: a bug upstream.
     """
     header = origin.header
-    start_s = coverage.start * header.tsamp_s
+    start_s, stop_s = (n * header.tsamp_s for n in (coverage.start, coverage.stop))
     return CoverageMessage(
-        stream=origin.stream,
-        beam=header.beam,
-        seq=None,
-        start=coverage.start,
-        stop=coverage.stop,
+        **_of_every_message(origin, created),
+        **asdict(coverage),
         start_s=_plain(start_s, 9),
-        stop_s=_plain(coverage.stop * header.tsamp_s, 9),
+        stop_s=_plain(stop_s, 9),
         mjd_start=header.mjd(start_s),
-        tsamp_s=header.tsamp_s,
-        searched=coverage.searched,
-        masked=coverage.masked,
-        missing=coverage.missing,
-        shed=coverage.shed,
-        masked_channels=coverage.masked_channels,
-        nchans=header.nchans,
-        candidates=coverage.candidates,
         detections=detections,
-        storm=coverage.storm,
-        decided_to=coverage.decided_to,
         dt_s=_plain(budget.dt_s, 6),
         budget_s=_plain(budget.budget_s, 6),
-        created=created or now(),
     )
+
+
+def _of_every_message(origin: Origin, created: str | None) -> dict[str, Any]:
+    header = origin.header
+    return {
+        "stream": origin.stream,
+        "beam": header.beam,
+        "seq": None,
+        "nchans": header.nchans,
+        "tsamp_s": header.tsamp_s,
+        "created": created or now(),
+    }
+
+
+def _arrival(found: Candidate, header: FilterbankHeader) -> dict[str, Any]:
+    """When a pulse crossed the centre of the highest channel, and infinite frequency."""
+    time_s = found.sample * header.tsamp_s
+    before_s = float(delay_s(found.dm, header.f_hi_mhz, float("inf")))
+    return {
+        "sample": round(found.sample),
+        "time_s": _plain(time_s, 9),
+        "mjd": header.mjd(time_s),
+        "mjd_inf": header.mjd(time_s - before_s),
+    }
 
 
 def now() -> str:
