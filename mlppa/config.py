@@ -4,20 +4,89 @@ The models below are the only place where defaults stand.
 """
 
 import math
+import re
 import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from .data import FilterbankHeader
 from .dedisperse import Grid, octaves
 from .dispersion import dm_per_sample, smear_s, sweep_s
 from .errors import ConfigError
 from .search import SearchPlan
+from .wire.address import ADDRESS_REMEDY, address_fault
+
+#: Cause and remedy of what pydantic refuses, by the type of its error. The rest is told in
+#: pydantic's words.
+WORDS = {
+    "told": ("{cause}", "{remedy}"),
+    "greater_than": ("{value} is out of range", "give a number above {gt:g}"),
+    "greater_than_equal": ("{value} is out of range", "give {ge:g} or more"),
+    "less_than": ("{value} is out of range", "give a number below {lt:g}"),
+    "less_than_equal": ("{value} is out of range", "give {le:g} or less"),
+    "finite_number": ("{value} is not finite", "give a finite number"),
+    **dict.fromkeys(("float_type", "float_parsing"), ("{value} is not a number", "give a number")),
+    **dict.fromkeys(
+        ("int_type", "int_parsing", "int_from_float", "int_parsing_size"),
+        ("{value} is not a whole number", "give a whole number"),
+    ),
+    **dict.fromkeys(
+        ("bool_type", "bool_parsing"), ("{value} is neither true nor false", "give true or false")
+    ),
+    **dict.fromkeys(
+        ("string_type", "path_type"), ("{value} is not text", "give text between quotes")
+    ),
+    "literal_error": ("{value} is not known", "give {expected}"),
+    "list_type": ("{value} is not a list", 'give a list, such as ["observation.fil"]'),
+    "too_short": ("is empty", "name at least one"),
+    "string_too_short": ("is empty", "give a name"),
+    "missing": ("is not given", "give it"),
+    "model_type": ("{value} is not a section", "give its keys under [{key}]"),
+}
+
+
+def told(cause: str, remedy: str) -> PydanticCustomError:
+    """Make the error of a validator of our own."""
+    return PydanticCustomError("told", "{cause}; {remedy}", {"cause": cause, "remedy": remedy})
+
+
+def _text(value: object) -> object:
+    if value == "":
+        raise told("is empty", "name a folder")
+    return value
+
+
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", value):
+        cause = f"{value!r} is not 1 to 64 of these characters: A-Z a-z 0-9 _ . -"
+        raise told(cause, "give such a name")
+    return value
+
+
+def _address(value: str) -> str:
+    if fault := address_fault(value):
+        raise told(fault, ADDRESS_REMEDY)
+    return value
+
 
 type Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+type Named = Annotated[str, Field(min_length=1)]
+type Address = Annotated[str, AfterValidator(_address)]
 
 #: A plan that needs more than this is refused: it is a typing error, or another machine.
 MOST_MEMORY_BYTES = 16 * 2**30
@@ -50,33 +119,35 @@ class SearchSettings(_Section):
 class ClassifySettings(_Section):
     """What decides."""
 
-    model: str = "spine-64"
+    model: Named = "spine-64"
     min_probability: Annotated[float, Field(ge=0, le=1)] = 0.7
     batch: Annotated[int, Field(ge=1, le=65536)] = 32
     device: Literal["auto", "cpu", "gpu"] = "auto"
+    engine: Literal["auto", "tensorflow", "onnx"] = "auto"
 
 
 class PublishSettings(_Section):
     """Where results go; endpoints are ZeroMQ addresses, None for none."""
 
-    detections: str | None = None
-    replay: str | None = None
+    detections: Address | None = None
+    replay: Address | None = None
     linger_s: Annotated[float, Field(ge=0, le=86400)] = 0.0
     images: bool = True
 
-    @model_validator(mode="after")
-    def _replay_stands_beside_detections(self) -> Self:
-        if self.replay is not None and self.replay == self.detections:
-            raise ValueError("replay and detections need an endpoint each")
-        return self
+    @field_validator("replay")
+    @classmethod
+    def _stands_beside_detections(cls, replay: str | None, info: ValidationInfo) -> str | None:
+        if replay is not None and replay == info.data.get("detections"):
+            raise told(f"{replay} is where detections go", "give an address of its own")
+        return replay
 
 
 class Config(_Section):
     """A whole configuration file."""
 
-    stream: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "mlppa"
-    input: Annotated[list[str], Field(min_length=1)]
-    output: Path
+    stream: Annotated[str, AfterValidator(_name)] = "mlppa"
+    input: Annotated[list[Named], Field(min_length=1)]
+    output: Annotated[Path, BeforeValidator(_text)]
     search: SearchSettings = SearchSettings()
     classify: ClassifySettings = ClassifySettings()
     publish: PublishSettings = PublishSettings()
@@ -94,27 +165,80 @@ class Config(_Section):
             with path.open("rb") as file:
                 content = tomllib.load(file)
         except OSError as error:
-            raise ConfigError(path, str(error.strerror), "give a file that exists") from error
+            cause = "is a folder" if path.is_dir() else f"cannot be read ({error.strerror})"
+            raise ConfigError(path, cause, "give a configuration file") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(path, f"not TOML: {error}", "correct that line") from error
         return checked(cls, content, str(path))
 
 
-def checked[T: BaseModel](section: type[T], content: dict[str, object], thing: str) -> T:
-    """Validate values, with an error that names the first wrong key.
+class SettingError(ConfigError):
+    """A setting is wrong: `thing` is its key, such as ``search.dm_max``."""
+
+
+@contextmanager
+def naming(name: Callable[[str], str]) -> Iterator[None]:
+    """Let errors about settings name them as the user does, who may never see a key."""
+    try:
+        yield
+    except SettingError as error:
+        raise ConfigError(name(error.thing), error.cause, error.remedy) from error
+
+
+def checked[T: BaseModel](section: type[T], content: Mapping[str, object], thing: str) -> T:
+    """Validate values that stand in ``thing``, with an error that names it and the key.
 
     Raises
     ------
     ConfigError
         Where a value is missing, unknown or out of range.
     """
+    with naming(lambda key: f"{thing}: {key}"):
+        return validated(section, content)
+
+
+def validated[T: BaseModel](section: type[T], content: Mapping[str, object]) -> T:
+    """Validate values, with an error about the first wrong one.
+
+    Raises
+    ------
+    SettingError
+        Where a value is missing, unknown or out of range.
+    """
     try:
         return section.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the configuration"
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise ConfigError(thing, f"{key}: {first['msg']}{more}", f"correct {key}") from error
+        first, *others = error.errors()
+        key = ".".join(str(part) for part in first["loc"])
+        cause, remedy = worded(dict(first))
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(_fields(section, first["loc"][:-1]))
+            cause, remedy = "there is no such key", f"take one of: {known}"
+        more = f" (and {len(others)} more)" if others else ""
+        raise SettingError(key, cause + more, remedy) from error
+
+
+def worded(error: Mapping[str, Any]) -> tuple[str, str]:
+    """Say in our words what one of pydantic's errors is: its cause and its remedy."""
+    cause, remedy = WORDS.get(error["type"], ("{msg}", "correct it"))
+    key = ".".join(map(str, error["loc"]))
+    words = {"value": _short(error["input"]), "key": key, "msg": error["msg"]}
+    words |= error.get("ctx", {})
+    return cause.format_map(words), remedy.format_map(words)
+
+
+def _short(value: object, most: int = 60) -> str:
+    text = f"{value:g}" if isinstance(value, float) else repr(value)
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def _fields(section: type[BaseModel], path: tuple[int | str, ...]) -> Iterator[str]:
+    """Keys of a section, given by the way to it."""
+    for name in path:
+        inner = section.model_fields[str(name)].annotation
+        assert isinstance(inner, type)
+        section = inner
+    yield from section.model_fields
 
 
 @dataclass(frozen=True)
@@ -141,17 +265,27 @@ class Plan:
 
         Raises
         ------
-        ConfigError
-            If the search would need more memory than is sensible.
+        SettingError
+            If the search would need more memory than is sensible, or would try no DM but 0.
         """
         freqs_mhz = header.freqs_mhz
+        least_dm = dm_per_sample(freqs_mhz, header.tsamp_s)
+        if settings.dm_max < least_dm:
+            # rounded up, so that what is said will do
+            digits = 3 - math.ceil(math.log10(least_dm))
+            useful = math.ceil(least_dm * 10**digits) / 10**digits
+            raise SettingError(
+                "search.dm_max",
+                f"at {settings.dm_max:g} the sweep of the band is shorter than a sample",
+                f"give {useful:g} or more for these data",
+            )
         grid = Grid(
             dm_max=settings.dm_max,
             width_max_s=settings.width_max_ms * 1e-3,
             delays_per_octave=DELAYS_PER_OCTAVE[settings.plan],
             smear_tolerance=settings.dm_tol,
         )
-        rows = settings.dm_max / dm_per_sample(freqs_mhz, header.tsamp_s)
+        rows = settings.dm_max / least_dm
         cls._refuse_huge(rows * header.nchans, settings, header)
         trials = octaves(grid, freqs_mhz, header.tsamp_s)
         least = max(
@@ -173,10 +307,11 @@ class Plan:
     def _refuse_huge(nbytes: float, settings: SearchSettings, header: FilterbankHeader) -> None:
         if nbytes > MOST_MEMORY_BYTES:
             sweep = sweep_s(settings.dm_max, header.freqs_mhz)
-            raise ConfigError(
-                f"dm_max = {settings.dm_max:g}",
-                f"its sweep of {sweep:.3g} s needs {nbytes / 2**30:.0f} GiB of memory",
-                "lower dm_max or width_max_ms",
+            raise SettingError(
+                "search.dm_max",
+                f"the sweep of {sweep:.3g} s at {settings.dm_max:g} needs "
+                f"{nbytes / 2**30:.3g} GiB of memory",
+                f"lower it (or the longest boxcar) until {MOST_MEMORY_BYTES >> 30} GiB suffice",
             )
 
     @property

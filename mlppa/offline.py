@@ -16,7 +16,7 @@ from typing import Any
 
 from . import __version__
 from .channel import prefetch
-from .classify import OnDemand, model_card
+from .classify import load_model
 from .config import Config, Plan
 from .data import Report
 from .errors import SinkError
@@ -42,8 +42,8 @@ UNDRAWN = 256
 class Search:
     """A search of files, set up and ready to run.
 
-    What can be wrong with the input, the settings, the model's card or the output folder
-    is found here, before any sample is read and before TensorFlow is imported.
+    What can be wrong with the input, the settings, the model or the output folder is found
+    here, before any sample is read.
 
     Parameters
     ----------
@@ -66,7 +66,11 @@ class Search:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.source = open_source(config.input)
-        card = model_card(config.classify.model)
+        chosen = config.classify
+        self._classifier = load_model(
+            chosen.model, batch=chosen.batch, device=chosen.device, engine=chosen.engine
+        )
+        card = self._classifier.card
         self.plan = Plan.make(config.search, self.source.header, card.res)
         self.origin = Origin(
             stream=config.stream,
@@ -75,8 +79,6 @@ class Search:
             model_sha256=card.sha256,
             images=config.publish.images,
         )
-        classify = config.classify
-        self._network = OnDemand(classify.model, batch=classify.batch, device=classify.device)
         self.summary: dict[str, Any] = {}
         self.detections: list[DetectionMessage] = []
         self._stopwatch = Stopwatch()
@@ -106,8 +108,7 @@ class Search:
                 source=self.source,
                 plan=self.plan,
                 kernel=stack.enter_context(closing(Engine(config.search.threads))),
-                classifier=self._network,
-                prepare=self._network.prepare,
+                classifier=self._classifier,
                 min_probability=config.classify.min_probability,
                 mask=config.search.mask,
                 pictures=config.publish.images,
@@ -151,13 +152,14 @@ class Search:
 
     def _draw(self, report: Report) -> Iterator[Path]:
         """Draw a picture of every pulse, called as its message says."""
-        from .plots import plot_detection
+        from .plots import caption, plot_detection, title
 
         for detection in report.detections:
             if detection.picture is not None:
                 message = detection_message(detection, self.origin)
                 path = self.config.output / str(message.image)
-                plot_detection(detection.picture, caption(message), path)
+                text = caption(message, detection.candidate.snr_zero_dm)
+                plot_detection(detection.picture, title(message), text, path)
                 yield path
 
     def _finish(self, journal: Journal, tally: "_Tally") -> None:
@@ -172,7 +174,7 @@ class Search:
         self.summary = {
             "stream": self.config.stream,
             "files": list(self.config.input),
-            **tally.summary(self.source.header.tsamp_s, self._stopwatch.seconds["load"]),
+            **tally.summary(self.source.header.tsamp_s),
             "stopped": stopped,
             "detections": len(self.detections),
             "candidates": len(candidates),
@@ -181,6 +183,7 @@ class Search:
             "plan": self.plan.describe(),
             "model": self.origin.model,
             "model_sha256": self.origin.model_sha256,
+            "engine": self._classifier.engine,
             "mlppa": __version__,
         }
         write_whole(output / DETECTIONS, b"".join(encode(m) + b"\n" for m in self.detections))
@@ -214,10 +217,10 @@ class _Tally:
         for fate in self.samples:
             self.samples[fate] += coverage[fate]
 
-    def summary(self, tsamp_s: float, load_s: float) -> dict[str, Any]:
-        """Sum up; loading the network, which a service does once, is no part of the wall time."""
+    def summary(self, tsamp_s: float) -> dict[str, Any]:
+        """Sum up."""
         data_s = (self.last - (self.first or 0)) * tsamp_s
-        wall_s = max(self.wall_s - load_s, 0.0)
+        wall_s = self.wall_s
         return {
             "data_seconds": data_s,
             "wall_seconds": wall_s,
@@ -258,26 +261,6 @@ def _code() -> str:
 def stream_name(path: str) -> str:
     """Make a stream's name of a file's."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(path).stem)[:64] or "mlppa"
-
-
-def caption(message: DetectionMessage) -> dict[str, str]:
-    """Give the text beside a detection's picture."""
-    return {
-        "S/N": f"{message.snr:.1f}",
-        "DM (pc cm⁻³)": f"{message.dm:.2f} ± {message.dm_err:.2f}",
-        "width": f"{message.width_ms:.3g} ms",
-        "time": f"{message.time_s:.6f} s",
-        "MJD": f"{message.mjd:.9f}",
-        "probability": f"{message.probability:.3f}",
-        "model": message.model,
-        "stream": _short(message.stream),
-        "beam": str(message.beam),
-        "source": _short(message.source_name or "not named"),
-    }
-
-
-def _short(text: str, most: int = 24) -> str:
-    return text if len(text) <= most else f"{text[: most - 9]}…{text[-8:]}"
 
 
 def write_whole(path: Path, content: bytes) -> None:

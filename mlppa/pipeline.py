@@ -1,13 +1,13 @@
 """The wiring: the whole path from a source to reports, in one function."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from .channel import prefetch
 from .classify import Network, classify
 from .clean import clean
 from .config import Plan
-from .data import ImageBatch, Report
+from .data import Report
 from .decide import decide
 from .dedisperse import Kernel
 from .gulps import gulps
@@ -35,8 +35,6 @@ class Parts:
         What dedisperses.
     classifier
         What gives images their probabilities.
-    prepare
-        Called when the first image is there, before its time is taken.
     min_probability
         From which a candidate is a pulse.
     mask
@@ -55,7 +53,6 @@ class Parts:
     mask: bool = True
     pictures: bool = False
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
-    prepare: Callable[[], None] = lambda: None
 
 
 def pipeline(parts: Parts) -> Iterator[Report]:
@@ -81,17 +78,9 @@ def pipeline(parts: Parts) -> Iterator[Report]:
     )
     searched = timed("search", search(timed("wait", ahead), plan.search, parts.kernel))
     images = timed("images", cut_images(searched, plan.search))
-    images = timed("load", _prepared(images, parts.prepare))
     classified = timed("classify", classify(images, parts.classifier, plan.header.tsamp_s))
     decided = decide(classified, plan.search, parts.min_probability, pictures=parts.pictures)
     return account(timed("decide", decided))
-
-
-def _prepared(batches: Iterable[ImageBatch], prepare: Callable[[], None]) -> Iterator[ImageBatch]:
-    for batch in batches:
-        if len(batch.images):
-            prepare()
-        yield batch
 
 
 def account(reports: Iterable[Report]) -> Iterator[Report]:

@@ -1,7 +1,6 @@
-"""The program with a formula for its network: the rest as it is, and no TensorFlow.
+"""The program with a formula for its network: the rest as it is, whatever was trained.
 
-``python -m tests.stand_in search FILE -o DIR`` is ``mlppa search FILE -o DIR`` without
-the seconds that TensorFlow takes to import.
+``python -m tests.stand_in search FILE -o DIR`` is ``mlppa search FILE -o DIR`` but for that.
 """
 
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import mlppa.classify
-from mlppa.classify import Classifier, Device, model_card
+from mlppa.classify import Classifier, Device, Engine, model_card
 from mlppa.cli import main
 from mlppa.data import Float32Array
 
@@ -21,7 +20,9 @@ def brightness(images: Float32Array, features: Float32Array) -> Float32Array:
     return np.asarray(np.clip(centre / 4, 0, 1), np.float32)
 
 
-def load_model(name: str | Path, *, batch: int = 32, device: Device = "auto") -> Classifier:
+def load_model(
+    name: str | Path, *, batch: int = 32, device: Device = "auto", engine: Engine = "auto"
+) -> Classifier:
     """Pose as `mlppa.classify.load_model`; the card is the true one."""
     return Classifier(model_card(name), brightness, batch)
 

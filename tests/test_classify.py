@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mlppa import classify as room
-from mlppa.classify import Classifier, classify, list_models, load_model, model_card
+from mlppa.classify import Classifier, Engine, classify, list_models, load_model, model_card
+from mlppa.classify import card as shelf
+from mlppa.classify.engines import choose_engine, import_keras
 from mlppa.data import Coverage, History, ImageBatch, Searched
 from mlppa.errors import EnvironmentFault, ModelError
 from mlppa.images import FEATURES
@@ -34,9 +35,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return where
 
 
-@pytest.fixture(scope="module")
-def classifier(folder: Path) -> Classifier:
-    return load_model(folder, batch=BATCH, device="cpu")
+@pytest.fixture(scope="module", params=["onnx", "tensorflow"])
+def classifier(folder: Path, request: pytest.FixtureRequest) -> Classifier:
+    return load_model(folder, batch=BATCH, device="cpu", engine=request.param)
 
 
 def some(count: int, seed: int = 0) -> tuple[Float32, Float32]:
@@ -123,32 +124,60 @@ def test_a_model_that_is_not_there() -> None:
         model_card("no_such_model")
 
 
-def test_weights_that_are_not_those_of_the_card(damaged: Path) -> None:
-    weights = damaged / room.WEIGHTS
+ENGINES: list[tuple[Engine, str]] = [("tensorflow", shelf.WEIGHTS), ("onnx", shelf.ONNX)]
+
+
+@pytest.mark.parametrize(("engine", "name"), ENGINES)
+def test_weights_that_are_not_those_of_the_card(damaged: Path, engine: Engine, name: str) -> None:
+    weights = damaged / name
     weights.write_bytes(weights.read_bytes() + b"x")
     with pytest.raises(ModelError, match="sha256"):
-        load_model(damaged)
+        load_model(damaged, device="cpu", engine=engine)
     weights.unlink()
     with pytest.raises(ModelError, match="no weights"):
-        load_model(damaged)
+        load_model(damaged, device="cpu", engine=engine)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"name": "a"}', '{"res": "many"}'])
 def test_a_damaged_card(damaged: Path, text: str) -> None:
-    (damaged / room.CARD).write_text(text)
+    (damaged / shelf.CARD).write_text(text)
     with pytest.raises(ModelError, match="not a model card"):
         model_card(damaged)
 
 
-def test_a_card_of_another_resolution(damaged: Path) -> None:
-    card = json.loads((damaged / room.CARD).read_text())
-    (damaged / room.CARD).write_text(json.dumps(card | {"res": 64}))
+@pytest.mark.parametrize("engine", ["tensorflow", "onnx"])
+def test_a_card_of_another_resolution(damaged: Path, engine: Engine) -> None:
+    card = json.loads((damaged / shelf.CARD).read_text())
+    (damaged / shelf.CARD).write_text(json.dumps(card | {"res": 64}))
     with pytest.raises(ModelError, match="inputs"):
-        load_model(damaged, device="cpu")
+        load_model(damaged, device="cpu", engine=engine)
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_both_engines_give_the_same_probabilities(name: str) -> None:
+    one, other = (load_model(name, engine=engine, device="cpu") for engine, _ in ENGINES)
+    rng = np.random.default_rng(3)
+    images = rng.normal(0, 1, (200, one.res, one.res)).astype(np.float32)
+    images[::2, :, one.res // 2] += rng.uniform(0, 20, (100, 1)).astype(np.float32)
+    features = rng.uniform(0, 12, (200, len(FEATURES))).astype(np.float32)
+    said = one(images, features)
+    assert np.ptp(said) > 0.1
+    np.testing.assert_allclose(other(images, features), said, atol=1e-5)
+
+
+def test_the_engine_is_chosen_by_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there, engine in ((False, "onnx"), (True, "tensorflow")):
+        monkeypatch.setattr("mlppa.classify.engines._has_accelerator", lambda there=there: there)
+        assert choose_engine("auto", "auto") == engine
+        assert choose_engine("auto", "cpu") == "onnx"
+        assert choose_engine("auto", "gpu") == "tensorflow"
+        assert choose_engine("tensorflow", "cpu") == "tensorflow"
+    with pytest.raises(EnvironmentFault, match="CPU only"):
+        choose_engine("onnx", "gpu")
 
 
 def test_a_missing_accelerator_is_no_reason_to_be_slow_in_silence(folder: Path) -> None:
-    _, tf = room.import_keras()
+    _, tf = import_keras()
     if tf.config.list_physical_devices("GPU"):
         pytest.skip("there is an accelerator")
     with pytest.raises(EnvironmentFault, match="no accelerator"):
@@ -157,7 +186,7 @@ def test_a_missing_accelerator_is_no_reason_to_be_slow_in_silence(folder: Path) 
 
 @pytest.mark.gpu
 def test_an_accelerator_gives_the_same_numbers(folder: Path, classifier: Classifier) -> None:
-    _, tf = room.import_keras()
+    _, tf = import_keras()
     if not tf.config.list_physical_devices("GPU"):
         pytest.skip("there is no accelerator")
     images, features = some(20)
@@ -188,12 +217,13 @@ def test_the_stage_gives_every_batch_its_probabilities_and_budget(
         assert 0 <= item.budget.dt_s < 10
 
 
-def test_loading_is_quiet_and_late(folder: Path) -> None:
+@pytest.mark.parametrize("engine", ["tensorflow", "onnx"])
+def test_loading_is_quiet_and_late(folder: Path, engine: Engine) -> None:
     script = (
         "import sys; from mlppa.classify import list_models, load_model\n"
-        "list_models(); assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
-        f"load_model({str(folder)!r}, device='cpu')\n"
-        "assert 'tensorflow' in sys.modules\n"
+        "list_models(); assert not {'tensorflow', 'keras', 'onnxruntime'} & set(sys.modules)\n"
+        f"load_model({str(folder)!r}, device='cpu', engine={engine!r})\n"
+        f"assert ('tensorflow' in sys.modules) == ({engine!r} == 'tensorflow')\n"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stderr == ""
@@ -205,5 +235,6 @@ def test_every_model_of_the_zoo_is_whole(name: str) -> None:
     card = model_card(name)
     assert card.name == name
     assert card.features == FEATURES
-    assert room.file_sha256(card.folder / room.WEIGHTS) == card.sha256
+    for name in (shelf.WEIGHTS, shelf.ONNX):
+        assert shelf.verified(card, name).is_file()
     assert {"recipe", "metrics"} <= set(card.facts)

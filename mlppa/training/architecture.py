@@ -7,7 +7,7 @@ Every network takes images (RES, RES, 1) in units of noise and the features of
 from collections.abc import Callable
 from typing import Any
 
-from ..classify import import_keras
+from ..classify.engines import import_keras
 from ..errors import ConfigError
 from ..images import FEATURES
 
@@ -94,9 +94,11 @@ def _standardise(keras: Any, image: Any) -> Any:
 
 def _scale(keras: Any, features: Any) -> Any:
     """Limit the features, take logarithms, and bring them to about unit range."""
-    logs = keras.ops.log1p(keras.layers.ReLU(max_value=1e4)(features))
-    variance = [std**2 for std in _FEATURE_STD]
-    return keras.layers.Normalization(mean=_FEATURE_MEAN, variance=variance)(logs)
+    # not log1p, which ONNX does not know
+    logs = keras.ops.log(keras.layers.ReLU(max_value=1e4)(features) + 1.0)
+    scale = [1 / std for std in _FEATURE_STD]
+    offset = [-mean / std for mean, std in zip(_FEATURE_MEAN, _FEATURE_STD, strict=True)]
+    return keras.layers.Rescaling(scale, offset)(logs)
 
 
 def _decide(keras: Any, image: Any, features: Any, seen: list[Any], units: int) -> Any:

@@ -1,17 +1,21 @@
 """A trained network on disk: its weights, and the card that says what they are."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..classify import CARD, WEIGHTS, file_sha256
+import numpy as np
+
+from ..classify.card import CARD, ONNX, WEIGHTS, file_sha256
+from ..classify.engines import quiet_stderr
 from ..errors import SinkError
 from ..images import FEATURES
 
 
 def save_model(model: Any, folder: Path, facts: Mapping[str, Any]) -> None:
-    """Write weights and card into a folder; its name is the name of the model.
+    """Write weights, for Keras and for ONNX Runtime, and card; the folder is the model's name.
 
     The card comes last: a model without one is not seen by anybody.
 
@@ -29,11 +33,13 @@ def save_model(model: Any, folder: Path, facts: Mapping[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CARD).unlink(missing_ok=True)
         model.save(folder / WEIGHTS)
+        _export(model, folder / ONNX)
         card = {
             "name": folder.name,
             "res": int(model.inputs[0].shape[1]),
             "features": list(FEATURES),
             "sha256": file_sha256(folder / WEIGHTS),
+            "sha256_onnx": file_sha256(folder / ONNX),
             "parameters": int(model.count_params()),
         }
         part = folder / f"{CARD}.part"
@@ -41,3 +47,12 @@ def save_model(model: Any, folder: Path, facts: Mapping[str, Any]) -> None:
         part.replace(folder / CARD)
     except OSError as error:
         raise SinkError(folder, str(error), "choose a folder that can be written to") from error
+
+
+def _export(model: Any, path: Path) -> None:
+    """Write a model as a graph for ONNX Runtime."""
+    # Keras exports what has been called, and has it so from then on
+    model([np.zeros((1, *tensor.shape[1:]), np.float32) for tensor in model.inputs])
+    with warnings.catch_warnings(), quiet_stderr():
+        warnings.simplefilter("ignore", FutureWarning)  # of Keras, about NumPy
+        model.export(path, format="onnx", verbose=False)

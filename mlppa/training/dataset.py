@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +14,16 @@ from ..dedisperse import Kernel
 from ..dispersion import dm_per_sample
 from ..gulps import gulps
 from ..images import FEATURES, cut_images
-from ..search import SearchPlan, search
+from ..search import search
 from ..simulate import (
     Interference,
     Kind,
     Pulse,
     Sky,
     SkySource,
+    claim,
     random_interference,
     reach,
-    shape_pulse,
 )
 from ..sources import Source
 
@@ -214,37 +215,17 @@ def match(
     found
         Whether each pulse has a candidate.
     """
-    labels, keep = np.zeros(len(candidates), np.bool_), np.ones(len(candidates), np.bool_)
-    found = np.zeros(len(pulses), np.bool_)
-    sweeps = np.array([c.dm for c in candidates]) / plan.search.unit_dm
-    times = np.array([c.sample for c in candidates]) + plan.search.mean_shape * sweeps
-    snrs = np.array([c.snr for c in candidates])
-    for number in np.argsort([-pulse.snr for pulse in pulses]):
-        pulse = pulses[number]
-        width = shape_pulse(pulse, plan.header).boxcar_samples
-        off_sweep, off_time = _distance(pulse, plan.search, plan.header, sweeps, times)
-        # A burst at DM 0 is never the pulse, however wide that is.
-        most = min(3.0 * width + 4, 0.5 * pulse.dm / plan.search.unit_dm)
-        here = (off_sweep <= most) & (off_time <= 1.5 * width + 4) & ~labels
-        near = (off_sweep <= 8 * width + 16) & (off_time <= 0.6 * off_sweep + 3 * width + 8)
-        keep &= ~near
-        if here.any():
-            labels[np.flatnonzero(here)[snrs[here].argmax()]] = True
-            found[number] = True
-    return labels, keep | labels, found
+    tsamp_s = plan.header.tsamp_s
+    found = [_Found(c.sample * tsamp_s, c.dm, c.snr) for c in candidates]
+    claims, near = claim(pulses, found, plan.header)
+    labels = np.isin(np.arange(len(found)), [n for n in claims if n is not None])
+    return labels, labels | ~near, np.array([n is not None for n in claims], np.bool_)
 
 
-def _distance(
-    pulse: Pulse,
-    search: SearchPlan,
-    header: FilterbankHeader,
-    sweeps: NDArray[np.float64],
-    times: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How far candidates are from a pulse in sweep and in time at the mean delay, in samples."""
-    sweep = pulse.dm / search.unit_dm
-    time = pulse.time_s / header.tsamp_s + search.mean_shape * sweep
-    return np.abs(sweeps - sweep), np.abs(times - time)
+class _Found(NamedTuple):
+    time_s: float
+    dm: float
+    snr: float
 
 
 def _pulse(plan: Plan, rng: np.random.Generator, slot: int) -> Pulse:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from .. import __version__
-from ..classify import import_keras
+from ..classify.engines import import_keras
 from ..config import checked
 from ..data import Float32Array
 from ..dedisperse import Kernel

@@ -1,0 +1,103 @@
+"""A network on disk: the card that says what it is, and its weights."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelError
+
+#: The network as Keras has it; the same as ONNX Runtime has it; and the card.
+WEIGHTS = "model.keras"
+ONNX = "model.onnx"
+CARD = "card.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a model is and where it comes from: the card beside its weights.
+
+    Parameters
+    ----------
+    folder
+        Where the weights and the card lie.
+    name
+        What messages call the model.
+    res
+        Pixels along either side of its images.
+    features
+        Names of the numbers that go with an image, as in `images.FEATURES`.
+    sha256
+        Of the weights' file.
+    facts
+        All of the card: training data and seeds, geometry, metrics.
+    """
+
+    folder: Path
+    name: str
+    res: int
+    features: tuple[str, ...]
+    sha256: str
+    facts: Mapping[str, Any]
+
+
+def models_folder() -> Path:
+    """Where the models lie: inside an installed package, or beside it in a checkout."""
+    inside = Path(__file__).parents[1] / "_models"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "models"
+
+
+def list_models() -> list[str]:
+    """Names of the models that come with the program, in alphabetical order."""
+    return sorted(card.parent.name for card in models_folder().glob(f"*/{CARD}"))
+
+
+def model_card(name: str | Path) -> ModelCard:
+    """Read the card of a model, given by its name or its folder.
+
+    Raises
+    ------
+    ModelError
+        Where there is no such model, or its card cannot be used.
+    """
+    folder = models_folder() / name if name in list_models() else Path(name)
+    if not (folder / CARD).is_file():
+        known = ", ".join(list_models()) or "none"
+        raise ModelError(f"model {name}", "there is no such model", f"take one of: {known}")
+    try:
+        facts = json.loads((folder / CARD).read_text())
+        return ModelCard(
+            folder=folder,
+            name=str(facts["name"]),
+            res=int(facts["res"]),
+            features=tuple(facts["features"]),
+            sha256=str(facts["sha256"]),
+            facts=facts,
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        remedy = "train the model again or restore its folder"
+        raise ModelError(folder / CARD, f"not a model card ({error!r})", remedy) from error
+
+
+def file_sha256(path: Path) -> str:
+    """Digest of a file, as hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def verified(card: ModelCard, name: str) -> Path:
+    """Give a file of a model, `WEIGHTS` or `ONNX`, after checking that it is the card's.
+
+    Raises
+    ------
+    ModelError
+        Where it is missing or another.
+    """
+    path = card.folder / name
+    remedy = "restore the folder of the model, or train it again"
+    if not path.is_file():
+        raise ModelError(path, "there are no weights", remedy)
+    if file_sha256(path) != (card.sha256 if name == WEIGHTS else card.facts.get("sha256_onnx")):
+        raise ModelError(path, f"the sha256 is not the one in {CARD}", remedy)
+    return path
