@@ -2,7 +2,7 @@
 
 from .files import Truth, read_truth, truth_path, write_filterbank
 from .interference import Interference, Kind, random_interference
-from .match import Found, match
+from .match import Found, claim, match
 from .pulse import Pulse, PulseShape, reach, shape_pulse
 from .sky import Population, Sky, SkySource, blocks, random_sky
 
@@ -17,6 +17,7 @@ __all__ = [
     "SkySource",
     "Truth",
     "blocks",
+    "claim",
     "match",
     "random_interference",
     "random_sky",

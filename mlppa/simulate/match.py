@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..data import FilterbankHeader
+import numpy as np
+
+from ..data import BoolArray, FilterbankHeader
 from ..dispersion import channel_shape, dm_per_sample
 from .pulse import Pulse, shape_pulse
 
@@ -29,9 +31,6 @@ def match[T: Found](
 ) -> tuple[list[tuple[Pulse, T | None]], list[T]]:
     """Give each pulse the strongest find at its place that no other pulse has.
 
-    The place is within 1.5 widths of the arrival (at the mean delay of the band, where
-    time and DM are independent) and within a sweep of three widths of the DM.
-
     Returns
     -------
     pairs
@@ -39,21 +38,46 @@ def match[T: Found](
     rest
         Finds that belong to no pulse.
     """
+    claims, _ = claim(pulses, found, header)
+    pairs = [
+        (pulse, None if number is None else found[number])
+        for pulse, number in zip(pulses, claims, strict=True)
+    ]
+    return pairs, [one for number, one in enumerate(found) if number not in claims]
+
+
+def claim(
+    pulses: Sequence[Pulse], found: Sequence[Found], header: FilterbankHeader
+) -> tuple[list[int | None], BoolArray]:
+    """Let every pulse, the strongest first, claim the strongest find left at its place.
+
+    The place is within 1.5 widths of the arrival (at the mean delay of the band, where
+    time and DM are independent), and in DM within the sweep of three widths and nearer
+    to the pulse than to DM 0.
+
+    Returns
+    -------
+    claims
+        Index of each pulse's find, or None.
+    near
+        Whether a find lies in the bow-tie of any pulse, claimed or not, shape (len(found),).
+    """
     mean = float(channel_shape(header.freqs_mhz).mean())
     unit_dm = dm_per_sample(header.freqs_mhz, header.tsamp_s)
-    rest = list(found)
-    pairs: dict[int, T | None] = {}
+    sweeps = np.array([one.dm for one in found]) / unit_dm
+    times = np.array([one.time_s for one in found]) / header.tsamp_s + mean * sweeps
+    snrs = np.array([one.snr for one in found])
+    free, near = np.ones(len(found), np.bool_), np.zeros(len(found), np.bool_)
+    claims: list[int | None] = [None] * len(pulses)
     for number in sorted(range(len(pulses)), key=lambda i: -pulses[i].snr):
         pulse = pulses[number]
         width = shape_pulse(pulse, header).boxcar_samples
-
-        def is_here(one: T, pulse: Pulse = pulse, width: float = width) -> bool:
-            sweep = (one.dm - pulse.dm) / unit_dm
-            time = (one.time_s - pulse.time_s) / header.tsamp_s + mean * sweep
-            return abs(sweep) <= 3 * width + 4 and abs(time) <= 1.5 * width + 4
-
-        here = [one for one in rest if is_here(one)]
-        best = max(here, key=lambda one: one.snr, default=None)
-        pairs[number] = best
-        rest = [one for one in rest if one is not best]
-    return [(pulse, pairs[number]) for number, pulse in enumerate(pulses)], rest
+        sweep = pulse.dm / unit_dm
+        off_sweep = np.abs(sweeps - sweep)
+        off_time = np.abs(times - pulse.time_s / header.tsamp_s - mean * sweep)
+        near |= (off_sweep <= 8 * width + 16) & (off_time <= 0.6 * off_sweep + 3 * width + 8)
+        here = free & (off_sweep <= min(3 * width + 4, sweep / 2)) & (off_time <= 1.5 * width + 4)
+        if here.any():
+            best = int(np.flatnonzero(here)[snrs[here].argmax()])
+            claims[number], free[best] = best, False
+    return claims, near
