@@ -303,12 +303,14 @@ class Picture:
     """What a person looks at to believe a detection; intensities in units of noise.
 
     ``waterfall`` (nsub, ntime) is dedispersed at the detection's DM, ``profile``
-    (ntime,) its band sum, ``image`` (RES, RES) the DM-time image. Times are in ms
-    after the arrival; ``freqs_mhz`` are sub-band centres.
+    (ntime,) its band sum, ``zero_dm`` (ntime,) the band sum without dispersion,
+    ``image`` (RES, RES) the DM-time image; NaN where there are no data. Times are in
+    ms after the arrival; ``freqs_mhz`` are sub-band centres.
     """
 
     waterfall: Float32Array
     profile: Float32Array
+    zero_dm: Float32Array
     time_ms: NDArray[np.float64]
     freqs_mhz: NDArray[np.float64]
     image: Float32Array

@@ -140,7 +140,7 @@ def run_demo(
             follow(search)
     pairs, false = match(sky.pulses, search.detections, sky.header)
     picture = folder / "found.png"
-    plot_found(sky.pulses, search.detections, picture)
+    plot_found(pairs, false, picture)
     return DemoResult(
         pairs=tuple(pairs),
         false=tuple(false),

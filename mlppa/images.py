@@ -7,6 +7,7 @@ band's mean delay, where the bow-tie stands upright.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,10 @@ FEATURES = ("log2_sweep_px", "snr", "snr_zero_dm_ratio", "log2_width_px")
 #: Geometry of the picture for people.
 PICTURE_COLUMNS = 160
 PICTURE_SUBBANDS = 64
+
+#: So many samples of a channel that are all 0, a value that one in ten has, were never
+#: recorded.
+BLANK = 16
 
 
 def cut_images(searched: Iterable[Searched], plan: SearchPlan) -> Iterator[ImageBatch]:
@@ -64,32 +69,29 @@ def dm_time_image(candidate: Candidate, history: History, plan: SearchPlan) -> F
     image
         Shape (res, res), in units of its noise; 0 where there are no data.
     """
-    from .dedisperse.exact import shift_sum
-
-    sums, cells = _pixels(candidate, history, plan, candidate.octave, 2 * plan.res)
-    rows = np.arange(plan.res) - plan.res // 2
-    offsets = np.multiply.outer(rows, plan.shape - plan.mean_shape)
-    shifts = np.floor(offsets + 0.5).astype(np.int64) + plan.res // 2
-    return _in_noise(shift_sum(sums, shifts, plan.res), shift_sum(cells, shifts, plan.res))
+    sums, cells = _image(candidate, history, plan)
+    return _in_noise(sums, cells)
 
 
 def draw(candidate: Candidate, image: Float32Array, history: History, plan: SearchPlan) -> Picture:
-    """Prepare what a person looks at: waterfall, profile and the image with its axes."""
+    """Prepare what a person looks at: waterfall, profiles and the image with its axes."""
     octave = max(candidate.octave - 1, 0)
-    sums, cells = _pixels(candidate, history, plan, octave, PICTURE_COLUMNS)
+    sums, cells = _pixels(candidate, history, plan, octave, PICTURE_COLUMNS, blanks=True)
+    middle = candidate.sample + plan.mean_shape * candidate.dm / plan.unit_dm
+    undispersed = replace(candidate, sample=middle, dm=0.0)
+    zero = _pixels(undispersed, history, plan, octave, PICTURE_COLUMNS, blanks=True)
     nsub = min(PICTURE_SUBBANDS, len(plan.freqs_mhz))
     edges = np.linspace(0, len(plan.freqs_mhz), nsub, endpoint=False).astype(int)
-    waterfall = _in_noise(np.add.reduceat(sums, edges), np.add.reduceat(cells, edges))
-    profile = _in_noise(sums.sum(axis=0), cells.sum(axis=0))
     pixel_ms = 1e3 * plan.tsamp_s * 2**octave
     image_pixel = 2**candidate.octave
     rows = np.arange(plan.res) - plan.res // 2
     return Picture(
-        waterfall=waterfall,
-        profile=profile,
+        waterfall=_seen(np.add.reduceat(sums, edges), np.add.reduceat(cells, edges)),
+        profile=_seen(sums.sum(axis=0), cells.sum(axis=0)),
+        zero_dm=_seen(zero[0].sum(axis=0), zero[1].sum(axis=0)),
         time_ms=(np.arange(PICTURE_COLUMNS) - PICTURE_COLUMNS // 2) * pixel_ms,
         freqs_mhz=np.add.reduceat(plan.freqs_mhz, edges) / np.diff([*edges, len(plan.freqs_mhz)]),
-        image=image,
+        image=np.where(_image(candidate, history, plan)[1] > 0, image, np.float32(np.nan)),
         image_time_ms=rows * image_pixel * 1e3 * plan.tsamp_s,
         image_dm=candidate.dm + rows * image_pixel * plan.unit_dm,
         dm=candidate.dm,
@@ -97,10 +99,31 @@ def draw(candidate: Candidate, image: Float32Array, history: History, plan: Sear
     )
 
 
+def _image(
+    candidate: Candidate, history: History, plan: SearchPlan
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Sum an image up: counts, and how many samples carry signal, shape (res, res)."""
+    from .dedisperse.exact import shift_sum
+
+    sums, cells = _pixels(candidate, history, plan, candidate.octave, 2 * plan.res)
+    rows = np.arange(plan.res) - plan.res // 2
+    offsets = np.multiply.outer(rows, plan.shape - plan.mean_shape)
+    shifts = np.floor(offsets + 0.5).astype(np.int64) + plan.res // 2
+    return shift_sum(sums, shifts, plan.res), shift_sum(cells, shifts, plan.res)
+
+
 def _pixels(
-    candidate: Candidate, history: History, plan: SearchPlan, octave: int, npixels: int
+    candidate: Candidate,
+    history: History,
+    plan: SearchPlan,
+    octave: int,
+    npixels: int,
+    *,
+    blanks: bool = False,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Dedisperse the channels at the candidate's DM and sum time into pixels.
+
+    With ``blanks``, stretches that a channel did not record carry no signal.
 
     Returns
     -------
@@ -116,6 +139,9 @@ def _pixels(
     begin = middle - (npixels // 2) * pixel - (pixel - 1) / 2
     starts = channel_starts(plan, begin, np.array([sweep]))[0]
     samples, weights = strips(history, starts, npixels * pixel)
+    if blanks:
+        stretches = samples.reshape(len(starts), -1, BLANK)
+        weights *= np.repeat(stretches.any(axis=2), BLANK, axis=1)
     shape = (len(starts), npixels, pixel)
     return (
         samples.reshape(shape).sum(axis=2, dtype=np.int32),
@@ -125,3 +151,7 @@ def _pixels(
 
 def _in_noise(sums: NDArray[np.integer], cells: NDArray[np.integer]) -> Float32Array:
     return np.asarray(sums / (SIGMA * np.sqrt(np.maximum(cells, 1))), np.float32)
+
+
+def _seen(sums: NDArray[np.integer], cells: NDArray[np.integer]) -> Float32Array:
+    return np.where(cells > 0, _in_noise(sums, cells), np.float32(np.nan))

@@ -1,0 +1,56 @@
+"""The page of every picture: its size, its colours, and how it comes onto the disk."""
+
+import os
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import SinkError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SIZE_INCHES = (10.0, 7.0)
+DPI = 100
+INK = "#1b1f24"
+FAINT = "#6a737d"
+#: Told from each other with any colour vision.
+ACCENT = "#d55e00"
+BLUE = "#0072b2"
+PURPLE = "#cc79a7"
+#: No data: a grey that no colour map here has.
+NO_DATA = "#d0d4d8"
+
+
+def page() -> "Figure":
+    """Give an empty page."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Write a PNG that appears whole or not at all.
+
+    Raises
+    ------
+    SinkError
+        Where it cannot be written.
+    """
+    png = BytesIO()
+    figure.savefig(png, format="png")
+    unfinished = path.with_name(f".{path.name}.part")
+    try:
+        with unfinished.open("wb") as file:
+            file.write(png.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise SinkError(
+            path, error.strerror or str(error), "make room or choose another folder"
+        ) from error
