@@ -23,6 +23,12 @@ FLOORS = (
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 HEAVY = {"tensorflow", "keras", "numba", "matplotlib", "astropy", "sigpyproc", "your", "scipy"}
+#: What makes a thread or a process, and who may.
+MAKERS = {"Thread", "Timer", "ThreadPoolExecutor", "ProcessPoolExecutor", "Process", "Pool"}
+THREADED = {"channel.py", "dedisperse/engine.py", "sinks/zmq.py", "demo.py"}
+#: What threads wait for each other with, and who may.
+LOCKS = {"Lock", "RLock", "Condition", "Semaphore", "Event", "Barrier", "Queue", "SimpleQueue"}
+LOCKED = {"channel.py"}
 FILES = [path for path in sorted(HOUSE.rglob("*.py")) if path != HOUSE / "__init__.py"]
 
 
@@ -87,6 +93,29 @@ def test_rooms_do_not_import_each_other_in_a_circle() -> None:
     for path in FILES:
         doors.setdefault(room_of(path), set()).update(imports(path))
     assert len(list(TopologicalSorter(doors).static_order())) >= len(doors)
+
+
+def callers(names: set[str]) -> set[str]:
+    """Files that call one of the names, as a function or as an attribute."""
+
+    def called(node: ast.Call) -> str:
+        return getattr(node.func, "attr", getattr(node.func, "id", ""))
+
+    return {
+        path.relative_to(HOUSE).as_posix()
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and called(node) in names
+    }
+
+
+def test_threads_are_made_and_wait_in_few_places() -> None:
+    """The page of contributors names them: change it too."""
+    assert callers(MAKERS) == THREADED
+    assert callers(LOCKS) == LOCKED
+    page = (HOUSE.parent / "CONTRIBUTING.md").read_text()
+    for path in THREADED:
+        assert f"`{path.removesuffix('.py')}`" in page, path
 
 
 @pytest.mark.skipif(find_spec("mlppa.cli") is None, reason="there is no command line yet")
