@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from mlppa.config import Plan, SearchSettings
-from mlppa.data import Candidate, FilterbankHeader, Float32Array, ImageBatch
-from mlppa.images import FEATURES, PICTURE_COLUMNS, cut_images, draw
+from mlppa.data import Block, Candidate, FilterbankHeader, Float32Array, ImageBatch, Picture
+from mlppa.images import BLANK, FEATURES, PICTURE_COLUMNS, cut_images, draw
 from mlppa.search import SearchPlan
 from mlppa.simulate import Interference, Pulse, Sky, SkySource
 
-from .skies import HEADER, searched
+from .skies import HEADER, recorded, searched
 
 SETTINGS = SearchSettings(dm_max=500.0, threshold=6.5, width_max_ms=60.0)
 WIDE = FilterbankHeader(
@@ -173,3 +173,61 @@ def test_a_picture_of_fewer_channels_than_subbands() -> None:
     picture = draw(batch.searched.candidates[0], batch.images[0], batch.searched.history, plan)
     assert picture.waterfall.shape == (10, PICTURE_COLUMNS)
     np.testing.assert_allclose(picture.freqs_mhz, header.freqs_mhz)
+
+
+def only_picture(block: Block) -> tuple[Picture, Candidate]:
+    """Give the picture of the strongest candidate in a recording."""
+    plan = Plan.make(SETTINGS, WIDE, 64).search
+    pictures = [
+        (draw(candidate, image, batch.searched.history, plan), candidate)
+        for batch in cut_images(searched([block], WIDE, SETTINGS), plan)
+        for candidate, image in zip(batch.searched.candidates, batch.images, strict=True)
+    ]
+    return max(pictures, key=lambda pair: pair[1].snr)
+
+
+def test_beyond_the_edge_of_the_data_a_picture_is_no_number() -> None:
+    early = replace(BRIGHT, time_s=0.005, snr=60.0, dm=20.0)
+    picture, candidate = only_picture(recorded(sky_with(early)))
+    before = candidate.sample * WIDE.tsamp_s * 1e3 + picture.time_ms < -40
+    assert before.any()
+    assert np.isnan(picture.waterfall[:, before]).all()
+    for profile in (picture.profile, picture.zero_dm):
+        assert np.isnan(profile[before]).all()
+        assert np.isfinite(profile[PICTURE_COLUMNS // 2 :]).all()
+    assert np.isnan(picture.image[:, 0]).all()
+    assert np.isfinite(picture.image[:, 32:]).all()
+    assert picture.image[32, 32] == np.nanmax(picture.image)
+
+
+def test_channels_that_stop_for_a_while_are_no_data_in_the_picture() -> None:
+    sky = sky_with(replace(BRIGHT, snr=60.0))
+    whole, candidate = only_picture(recorded(sky))
+    spectra = recorded(sky).spectra.astype(np.float32)
+    begin = round(candidate.sample) - 200
+    spectra[begin : begin + 2000, 64:128] = np.nan
+    picture, _ = only_picture(Block(0, spectra))
+    assert not np.isnan(whole.waterfall).any()
+    gone = np.isnan(picture.waterfall)
+    assert gone[17:31].mean() > 0.5, "64 sub-bands of four channels"
+    assert not np.delete(gone, range(16, 32), axis=0).any()
+    assert np.isfinite(picture.profile).all()
+
+
+def test_noise_is_not_taken_for_blank() -> None:
+    """Nor is 1-bit data, of which one sample in two is the same."""
+    for nbits in (1, 32):
+        header = replace(WIDE, nbits=nbits)
+        picture, _ = only_picture(recorded(sky_with(replace(BRIGHT, snr=60.0), header)))
+        assert np.isfinite(picture.waterfall).all()
+    assert BLANK >= 8
+
+
+def test_the_undispersed_profile_shows_what_came_without_dispersion() -> None:
+    pulse, _ = only_picture(recorded(sky_with(replace(BRIGHT, snr=60.0))))
+    assert pulse.profile.max() > 20
+    assert pulse.zero_dm.max() < 6
+    burst = Interference(kind="burst", start_s=2.0, stop_s=2.008, level=2.0)
+    rfi, _ = only_picture(recorded(Sky(header=WIDE, nsamples=6000, interference=(burst,), seed=2)))
+    assert abs(rfi.time_ms[np.nanargmax(rfi.zero_dm)]) <= 8
+    assert np.nanmax(rfi.zero_dm) > 20
