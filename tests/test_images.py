@@ -8,6 +8,7 @@ import pytest
 
 from mlppa.config import Plan, SearchSettings
 from mlppa.data import Block, Candidate, FilterbankHeader, Float32Array, ImageBatch, Picture
+from mlppa.dispersion import delay_s
 from mlppa.images import BLANK, FEATURES, PICTURE_COLUMNS, cut_images, draw
 from mlppa.search import SearchPlan
 from mlppa.simulate import Interference, Pulse, Sky, SkySource
@@ -223,11 +224,15 @@ def test_noise_is_not_taken_for_blank() -> None:
     assert BLANK >= 8
 
 
-def test_the_undispersed_profile_shows_what_came_without_dispersion() -> None:
-    pulse, _ = only_picture(recorded(sky_with(replace(BRIGHT, snr=60.0))))
-    assert pulse.profile.max() > 20
-    assert pulse.zero_dm.max() < 6
-    burst = Interference(kind="burst", start_s=2.0, stop_s=2.008, level=2.0)
-    rfi, _ = only_picture(recorded(Sky(header=WIDE, nsamples=6000, interference=(burst,), seed=2)))
-    assert abs(rfi.time_ms[np.nanargmax(rfi.zero_dm)]) <= 8
-    assert np.nanmax(rfi.zero_dm) > 20
+def test_the_undispersed_profile_stands_where_the_band_is_looked_at() -> None:
+    """A burst at DM 0, as the pulse passes the middle of the band, is in the middle too."""
+    pulse = replace(BRIGHT, snr=60.0)
+    middle_s = pulse.time_s + float(delay_s(pulse.dm, WIDE.freqs_mhz, 1500.0).mean())
+    burst = Interference(kind="burst", start_s=middle_s - 0.002, stop_s=middle_s + 0.002, level=0.5)
+    quiet, _ = only_picture(recorded(sky_with(pulse)))
+    both, _ = only_picture(recorded(sky_with(pulse, interference=(burst,))))
+    assert quiet.profile.max() > 20
+    assert quiet.zero_dm.max() < 6
+    assert both.dm == pytest.approx(pulse.dm, abs=5)
+    assert both.zero_dm.max() > 8
+    assert abs(both.time_ms[both.zero_dm.argmax()]) <= 3
