@@ -18,9 +18,11 @@ from mlppa import errors, metrics
 from mlppa.cli import BUG
 from mlppa.config import ClassifySettings, SearchSettings
 from mlppa.sinks import Sink
+from mlppa.sinks.journal import Journal, JournalReader
 from mlppa.sources import Source
 from mlppa.wire import decode
 
+from .messages import detection_message
 from .skies import HEADER, plan_for
 from .test_floors import FILES, FLOOR, room_of
 
@@ -154,13 +156,44 @@ def test_the_source_of_the_page_is_one(examples: dict[str, Any]) -> None:
 
 
 def test_the_sink_of_the_page_is_one(examples: dict[str, Any], tmp_path: Path) -> None:
-    sink: Sink = examples["LinesSink"](str(tmp_path / "out.jsonl"))
+    sink: Sink = examples["LinesSink"](f"lines:{tmp_path}/out.jsonl")
     sample = (ROOT / "tests" / "golden" / "detection-1-pulse.json").read_bytes()
     sink.send(decode(sample))
     sink.close()
     assert json.loads((tmp_path / "out.jsonl").read_text()) == json.loads(sample)
     with pytest.raises(errors.SinkError):
-        examples["LinesSink"](str(tmp_path / "no folder" / "out.jsonl")).send(decode(sample))
+        examples["LinesSink"](f"lines:{tmp_path}/no folder/out.jsonl").send(decode(sample))
+
+
+def test_the_journal_is_pruned_as_the_page_says(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    for run, samples in (("run 1", range(300)), ("run 2", range(3))):
+        with Journal(path, "askap", run) as journal:
+            journal.record(detection_message(sample=n * 1e3) for n in samples)
+    before = path.stat().st_size
+    ((_, text),) = blocks(section(OPERATIONS, "## The journal"), "sh")
+    run_script(f"set -eu\n{text}", tmp_path)
+    assert path.stat().st_size < before / 4
+    with JournalReader(path) as reader:
+        assert [seq for seq, _ in reader.since(0, 1000)] == [301, 302, 303]
+    with Journal(path, "askap", "run 3") as journal:
+        assert journal.next_seq == 304
+
+
+def run_script(text: str, folder: Path) -> str:
+    """Run a shell script with our Python first in the path; give what it prints."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    run = subprocess.run(
+        ["sh", "-c", text],
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert run.returncode == 0, f"{text}: {run.stdout}{run.stderr}"
+    return run.stdout
 
 
 def free_ports(count: int) -> list[str]:
@@ -188,23 +221,12 @@ def script(tutorial: str) -> str:
 def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """Follow all tutorials in one folder; give it, and what each printed."""
     folder = tmp_path_factory.mktemp("tutorials")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     said = {}
     for tutorial in TUTORIALS:
         text = script(tutorial)
         for port, free in zip(PORTS, free_ports(len(PORTS)), strict=True):
             text = text.replace(port, free)
-        run = subprocess.run(
-            ["sh", "-c", text],
-            cwd=folder,
-            env=os.environ | {"PATH": path},
-            capture_output=True,
-            text=True,
-            timeout=110,
-            check=False,
-        )
-        assert run.returncode == 0, f"{tutorial}: {run.stdout}{run.stderr}"
-        said[tutorial] = run.stdout
+        said[tutorial] = run_script(text, folder)
     return folder, said
 
 
