@@ -9,6 +9,8 @@ from prometheus_client import REGISTRY
 
 from mlppa.classify import Classifier, load_model
 
+from .calling import call as call  # a fixture
+
 # A shell that runs the tests in the background has interrupts ignored, and programs that
 # the tests start and interrupt would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -53,7 +55,7 @@ def network() -> Classifier:
 @pytest.fixture
 def loaded(monkeypatch: pytest.MonkeyPatch, network: Classifier) -> None:
     """Let searches in this process use that one."""
-    monkeypatch.setattr("mlppa.classify.load_model", lambda *_, **__: network)
+    monkeypatch.setattr("mlppa.offline.load_model", lambda *_, **__: network)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-import mlppa.classify
+import mlppa.offline
 from mlppa.classify import Classifier, Device, Engine, model_card
 from mlppa.cli import main
 from mlppa.data import Float32Array
@@ -23,10 +23,10 @@ def brightness(images: Float32Array, features: Float32Array) -> Float32Array:
 def load_model(
     name: str | Path, *, batch: int = 32, device: Device = "auto", engine: Engine = "auto"
 ) -> Classifier:
-    """Pose as `mlppa.classify.load_model`; the card is the true one."""
+    """Pose as `load_model` in `mlppa.offline`; the card is the true one."""
     return Classifier(model_card(name), brightness, batch)
 
 
 if __name__ == "__main__":
-    vars(mlppa.classify)["load_model"] = load_model
+    vars(mlppa.offline)["load_model"] = load_model
     main()

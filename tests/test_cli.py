@@ -1,17 +1,14 @@
 """The commands: what they print, how they end, and how soon."""
 
 import json
-import os
 import re
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,50 +17,15 @@ import pytest
 from pydantic import BaseModel
 
 from mlppa import __version__
-from mlppa.cli import main
 from mlppa.config import Config
-from mlppa.offline import Search
 from mlppa.simulate import read_truth, write_filterbank
 
-from . import stand_in
+from .calling import Call, Ended
 from .skies import HEADER, SKY
 
 ROOT = Path(__file__).parents[1]
 MLPPA = Path(sys.executable).with_name("mlppa")
 EXAMPLE = ROOT / "deploy" / "examples" / "laptop.toml"
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def error(self) -> str:
-        """The one line that an error is."""
-        assert re.fullmatch(r"mlppa: error: .+\n", self.err), self.err
-        return self.err
-
-
-type Call = Callable[..., Ended]
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """Call the program in this process, a formula standing in for its network."""
-    monkeypatch.setattr("mlppa.classify.load_model", stand_in.load_model)
-
-    def call(*words: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["mlppa", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        assert isinstance(ended.value.code, int)
-        return Ended(ended.value.code, *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture(scope="module")
@@ -98,194 +60,8 @@ def test_help_and_check_answer_within_a_second(words: list[str], sky_file: Path)
     assert min(took) < 1
 
 
-def test_without_a_command_there_is_help(call: Call) -> None:
-    ended = call()
-    assert ended.code in (0, 2)
-    for command in ("search", "check", "simulate", "demo", "listen", "models"):
-        assert command in ended.out + ended.err
-
-
 def test_the_version(call: Call) -> None:
     assert call("--version") == Ended(0, f"{__version__}\n", "")
-
-
-# Exit codes: every error is one line that says what to do.
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["nonsense"],
-        ["search"],
-        ["search", "SKY"],
-        ["search", "SKY", "-o", "OUT", "--nonsense"],
-        ["search", "SKY", "-o", "OUT", "--threads", "two"],
-        ["search", "SKY", "-o", "OUT", "--threads", "0"],
-        ["search", "SKY", "-o", "OUT", "--threshold", "nan"],
-        ["search", "SKY", "-o", "OUT", "--dm-max", "inf"],
-        ["search", "SKY", "-o", "OUT", "--dm-max", "1e9"],
-        ["search", "SKY", "-o", "OUT", "--stream", "a/b"],
-        ["search", "SKY", "-o", "OUT", "--device", "abacus"],
-        ["search", "SKY", "-o", "OUT", "--publish", "ipc://a", "--replay", "ipc://a"],
-        ["search", "nowhere://a", "-o", "OUT"],
-        ["simulate", "OUT", "--snr", "9", "3"],
-        ["simulate", "OUT", "--pulses", "-1"],
-        ["simulate", "OUT", "--nbits", "1", "--nchans", "9"],
-        ["demo", "--seconds", "1"],
-        ["check", "nothing.toml"],
-    ],
-    ids=" ".join,
-)
-def test_usage_and_configuration_are_exit_code_2(
-    words: list[str], call: Call, sky_file: Path, tmp_path: Path
-) -> None:
-    named = {"SKY": sky_file, "OUT": tmp_path / "out"}
-    ended = call(*(named.get(word, word) for word in words))
-    assert ended.code == 2
-    assert ended.error
-    assert ended.out == ""
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "key"),
-    [
-        ("input = ['a.fil'\n", "not TOML"),
-        ("input = ['a.fil']\n", "output"),
-        ("input = []\noutput = 'x'\n", "input"),
-        ("input = ['a.fil']\noutput = 'x'\ncolour = 1\n", "colour"),
-        ("input = ['a.fil']\noutput = 'x'\n[search]\ndm_max = -1\n", "search.dm_max"),
-        ("input = ['a.fil']\noutput = 'x'\n[search]\nthreads = 'two'\n", "search.threads"),
-        ("input = ['a.fil']\noutput = 'x'\nstream = 'a b'\n", "stream"),
-    ],
-)
-def test_a_wrong_configuration_names_its_key(
-    text: str, key: str, call: Call, tmp_path: Path
-) -> None:
-    path = tmp_path / "c.toml"
-    path.write_text(text)
-    ended = call("check", path)
-    assert ended.code == 2
-    assert f"{path}: {key}" in ended.error
-
-
-def test_unusable_input_is_exit_code_3(call: Call, tmp_path: Path) -> None:
-    assert call("search", tmp_path / "nothing.fil", "-o", tmp_path / "out").code == 3
-    (tmp_path / "text.fil").write_text("not a filterbank\n")
-    ended = call("search", tmp_path / "text.fil", "-o", tmp_path / "out")
-    assert ended.code == 3
-    assert "HEADER_START" in ended.error
-    assert call("search", tmp_path, "-o", tmp_path / "out").code == 3
-    (tmp_path / "wrong.truth.jsonl").write_text("{}\n")
-    truth = ("--truth", tmp_path / "wrong.truth.jsonl")
-    assert call("simulate", tmp_path / "a.fil", "--seconds", 1, *truth).code == 3
-
-
-def test_what_stands_in_the_way_is_exit_code_4(call: Call, sky_file: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    for words, said in (
-        (["search", sky_file, "-o", sky_file / "out"], "another output folder"),
-        (["search", sky_file, "-o", sky_file], "another output folder"),
-        (["search", sky_file, "-o", out, "--model", "nope"], "take one of: "),
-        (["models", "info", "nope"], "take one of: "),
-        (["simulate", tmp_path / "no" / "a.fil", "--seconds", "1"], "folder"),
-        (["demo", "-o", sky_file / "out"], "another output folder"),
-        (["search", sky_file, "-o", out, "--publish", "tcp://nowhere"], "tcp://nowhere"),
-    ):
-        ended = call(*words)
-        assert ended.code == 4, ended
-        assert said in ended.error
-
-
-def test_a_port_in_use_is_exit_code_4(call: Call, sky_file: Path, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        endpoint = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
-        for option in ("--publish", "--replay"):
-            ended = call("search", sky_file, "-o", tmp_path / "out", option, endpoint)
-            assert ended.code == 4
-            assert f"{endpoint}: cannot be bound" in ended.error
-
-
-@pytest.mark.parametrize("words", [["--debug", "search"], ["search", "--debug"]])
-def test_a_bug_is_exit_code_5_and_debug_shows_where(
-    words: list[str],
-    call: Call,
-    sky_file: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def stumble(_: object) -> Iterator[object]:
-        raise ValueError("two\nlines")
-
-    monkeypatch.setattr(Search, "run", stumble)
-    quiet = call("search", sky_file, "-o", tmp_path / "out")
-    assert quiet.code == 5
-    assert "this is a bug: ValueError: two lines" in quiet.error
-    loud = call(*words, sky_file, "-o", tmp_path / "out")
-    assert loud.code == 5
-    assert "Traceback" in loud.err
-    assert "in stumble" in loud.err
-
-
-def test_an_interrupt_before_the_search_is_exit_code_130(
-    call: Call, sky_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Search, "__init__", interrupted)
-    ended = call("search", sky_file, "-o", tmp_path / "out")
-    assert ended.code == 130
-    assert "Traceback" not in ended.err
-
-
-def signalled(*numbers: signal.Signals) -> Callable[[Search, bool], None]:
-    """Run a search that gets signals before its first sample is read."""
-
-    def follow(found: Search, _: bool) -> None:
-        for number in numbers:
-            signal.raise_signal(number)
-        for _report in found.run():
-            pass
-
-    return follow
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
-def test_a_signal_ends_the_search_with_its_results_written(
-    number: signal.Signals,
-    code: int,
-    call: Call,
-    sky_file: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("mlppa.cli.search.follow", signalled(number))
-    before = signal.getsignal(number)
-    ended = call("search", sky_file, "-o", tmp_path / "out", "--json", *QUICK)
-    assert ended.code == code
-    assert json.loads(ended.out)["stopped"]
-    assert (tmp_path / "out" / "detections.jsonl").exists()
-    assert signal.getsignal(number) is before
-
-
-def test_a_second_interrupt_is_not_waited_for(
-    call: Call, sky_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mlppa.cli.search.follow", signalled(signal.SIGINT, signal.SIGINT))
-    ended = call("search", sky_file, "-o", tmp_path / "out", *QUICK)
-    assert ended.code == 130
-    assert not (tmp_path / "out" / "summary.json").exists()
-
-
-def test_a_reader_that_has_seen_enough_is_no_error() -> None:
-    read, write = os.pipe()
-    os.close(read)
-    done = subprocess.run(
-        [MLPPA, "models", "info", "spine-64"], stdout=write, stderr=subprocess.PIPE, check=False
-    )
-    os.close(write)
-    assert (done.returncode, done.stderr) == (0, b"")
 
 
 # What they print.
@@ -318,19 +94,14 @@ def test_check_prints_the_plan(call: Call, sky_file: Path) -> None:
     assert ended.code == 0
     for word in ("octave 0:", "rows", "noise_images_per_s", "memory_bytes", "budget_s"):
         assert word in ended.out
-    plan = json.loads(call("check", EXAMPLE, "--data", sky_file, "--json").out)
+    told = json.loads(call("check", EXAMPLE, "--data", sky_file, "--json").out)
+    assert (told["valid"], told["model"], told["reason"]) == (True, "spine-64", None)
+    plan = told["plan"]
     assert plan["nchans"] == HEADER.nchans
-    assert plan["model"] == "spine-64"
     assert plan["dm_max"] >= 2000
     assert plan["budget_s"] == pytest.approx(plan["gulp_samples"] * plan["tsamp_s"])
     edges = [(o["dm_first"], o["dm_last"]) for o in plan["octaves"]]
     assert all(last >= first for (_, last), (first, _) in pairwise(edges))
-
-
-def test_check_needs_its_input(call: Call) -> None:
-    ended = call("check", EXAMPLE)
-    assert ended.code == 3
-    assert "observation.fil" in ended.error
 
 
 def keys(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:

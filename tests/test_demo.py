@@ -71,7 +71,7 @@ def test_what_is_not_found_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A network that never sees a pulse makes a demo that says so, and still ends well."""
-    monkeypatch.setattr("mlppa.classify.load_model", stand_in.load_model)
+    monkeypatch.setattr("mlppa.offline.load_model", stand_in.load_model)
     monkeypatch.setattr(stand_in, "brightness", lambda images, _: images[:, 0, 0] * 0)
     monkeypatch.setattr(sys, "argv", ["mlppa", "demo", "-o", str(tmp_path), "--seconds", "5"])
     with pytest.raises(SystemExit) as ended:
