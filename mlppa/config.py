@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -35,11 +36,11 @@ from .wire.address import ADDRESS_REMEDY, address_fault
 #: pydantic's words.
 WORDS = {
     "told": ("{cause}", "{remedy}"),
-    "greater_than": ("{value} is out of range", "give a number above {gt:g}"),
-    "greater_than_equal": ("{value} is out of range", "give {ge:g} or more"),
-    "less_than": ("{value} is out of range", "give a number below {lt:g}"),
-    "less_than_equal": ("{value} is out of range", "give {le:g} or less"),
-    "finite_number": ("{value} is not finite", "give a finite number"),
+    "greater_than": ("{number} is out of range", "give a number above {gt:g}"),
+    "greater_than_equal": ("{number} is out of range", "give {ge:g} or more"),
+    "less_than": ("{number} is out of range", "give a number below {lt:g}"),
+    "less_than_equal": ("{number} is out of range", "give {le:g} or less"),
+    "finite_number": ("{number} is not finite", "give a finite number"),
     **dict.fromkeys(("float_type", "float_parsing"), ("{value} is not a number", "give a number")),
     **dict.fromkeys(
         ("int_type", "int_parsing", "int_from_float", "int_parsing_size"),
@@ -55,6 +56,7 @@ WORDS = {
     "list_type": ("{value} is not a list", 'give a list, such as ["observation.fil"]'),
     "too_short": ("is empty", "name at least one"),
     "string_too_short": ("is empty", "give a name"),
+    "string_unicode": ("is not UTF-8", "rename it"),
     "missing": ("is not given", "give it"),
     "model_type": ("{value} is not a section", "give its keys under [{key}]"),
 }
@@ -84,9 +86,17 @@ def _address(value: str) -> str:
     return value
 
 
+def _sink(value: str) -> str:
+    scheme = value.partition(":")[0]
+    if scheme in ("tcp", "ipc") or scheme not in entry_points(group="mlppa.sinks").names:
+        return _address(value)
+    return value
+
+
 type Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 type Named = Annotated[str, Field(min_length=1)]
 type Address = Annotated[str, AfterValidator(_address)]
+type SinkUri = Annotated[str, AfterValidator(_sink)]
 
 #: A plan that needs more than this is refused: it is a typing error, or another machine.
 MOST_MEMORY_BYTES = 16 * 2**30
@@ -129,7 +139,7 @@ class ClassifySettings(_Section):
 class PublishSettings(_Section):
     """Where results go; endpoints are ZeroMQ addresses, None for none."""
 
-    detections: Address | None = None
+    detections: SinkUri | None = None
     replay: Address | None = None
     linger_s: Annotated[float, Field(ge=0, le=86400)] = 0.0
     images: bool = True
@@ -165,7 +175,11 @@ class Config(_Section):
             with path.open("rb") as file:
                 content = tomllib.load(file)
         except OSError as error:
-            cause = "is a folder" if path.is_dir() else f"cannot be read ({error.strerror})"
+            cause = (
+                "is a folder"
+                if isinstance(error, IsADirectoryError)
+                else f"cannot be read ({error.strerror})"
+            )
             raise ConfigError(path, cause, "give a configuration file") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(path, f"not TOML: {error}", "correct that line") from error
@@ -221,14 +235,18 @@ def validated[T: BaseModel](section: type[T], content: Mapping[str, object]) -> 
 def worded(error: Mapping[str, Any]) -> tuple[str, str]:
     """Say in our words what one of pydantic's errors is: its cause and its remedy."""
     cause, remedy = WORDS.get(error["type"], ("{msg}", "correct it"))
-    key = ".".join(map(str, error["loc"]))
-    words = {"value": _short(error["input"]), "key": key, "msg": error["msg"]}
-    words |= error.get("ctx", {})
+    key, value = ".".join(map(str, error["loc"])), error["input"]
+    words = {
+        "value": _short(repr(value)),
+        "number": f"{value:g}" if isinstance(value, float) else _short(str(value)),
+        "key": key,
+        "msg": error["msg"].removeprefix("Value error, ").removesuffix("."),
+        **error.get("ctx", {}),
+    }
     return cause.format_map(words), remedy.format_map(words)
 
 
-def _short(value: object, most: int = 60) -> str:
-    text = f"{value:g}" if isinstance(value, float) else repr(value)
+def _short(text: str, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 

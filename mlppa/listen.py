@@ -9,6 +9,7 @@ import zmq
 
 from .errors import EndpointError, InputError
 from .wire import Message, ReplayHeader, ReplayRequest, decode, encode, message_id, read
+from .wire.address import ADDRESS_REMEDY
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,10 @@ MEMORY = 10_000
 
 
 def listen(
-    endpoint: str, replay: str | None = None, from_seq: int | None = None
+    endpoint: str,
+    replay: str | None = None,
+    from_seq: int | None = None,
+    patience_s: float | None = None,
 ) -> Generator[Message]:
     """Receive detections and coverage without end, each once, by rising number.
 
@@ -39,6 +43,8 @@ def listen(
         cannot be had is told by one warning in the log.
     from_seq
         Begin with the history from this number on (needs ``replay``).
+    patience_s
+        Warn once when nothing was heard for so long at the beginning.
 
     Raises
     ------
@@ -52,6 +58,10 @@ def listen(
         # Subscribed first and asked then: what comes meanwhile waits in the queue.
         if replay is not None and from_seq is not None:
             yield from ear.ask(from_seq, None)
+        if patience_s is not None and not socket.poll(int(1e3 * patience_s)):
+            logger.warning(
+                "waiting for %s (nothing heard yet; is mlppa running with --publish?)", endpoint
+            )
         while True:
             *_, body = socket.recv_multipart()
             try:
@@ -132,7 +142,9 @@ def request(
     with _connected(context, zmq.REQ, endpoint) as socket:
         socket.send(encode(asked))
         if not socket.poll(ANSWER_MS):
-            raise EndpointError(endpoint, "no answer", "is the service running, and its address?")
+            raise EndpointError(
+                endpoint, "no answer", "see that mlppa runs with --replay and this address"
+            )
         first, *bodies = socket.recv_multipart()
     header = read(ReplayHeader, first)
     if header.error is not None:
@@ -159,7 +171,7 @@ def _connected(context: Context, kind: int, endpoint: str) -> Generator[Socket]:
         yield socket
     except zmq.ZMQError as error:
         raise EndpointError(
-            endpoint, f"cannot be reached ({error.strerror})", "give one like tcp://host:5555"
+            endpoint, f"cannot be reached ({error.strerror})", ADDRESS_REMEDY
         ) from error
     finally:
         socket.close()

@@ -316,4 +316,9 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SinkError(path, str(error.strerror), "choose another output folder") from error
+        known = {
+            FileExistsError: "is a file, not a folder",
+            NotADirectoryError: "a part of it is a file, not a folder",
+        }
+        cause = known.get(type(error), f"cannot be made ({error.strerror})")
+        raise SinkError(path, cause, "choose another output folder") from error

@@ -9,14 +9,15 @@ import typer
 from typer.exceptions import TyperException
 
 from .. import __version__
-from ..errors import ConfigError, MlppaError
+from ..errors import ConfigError, EnvironmentFault, MlppaError
 from . import listen, models, search, sky
+from .options import Debug
+from .usage import help_alone, usage_error
 
 app = typer.Typer(
     name="mlppa",
     help="Find and classify radio transients: filterbank files in, detections out.",
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 app.command()(sky.demo)
@@ -29,40 +30,47 @@ app.add_typer(models.app, name="models")
 #: Exit code of a bug; the others stand in `errors`.
 BUG = 5
 
+#: As shells have it.
+INTERRUPTED = 130
+
 
 def main() -> None:
     """Run a command; errors become one line on stderr and an exit code."""
-    debug = "--debug" in sys.argv
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.WARNING,
-        format="mlppa: %(levelname)s: %(message)s",
-    )
+    logging.basicConfig(format="mlppa: %(levelname)s: %(message)s")
+    logging.getLogger().setLevel(logging.WARNING)
     for library in ("numba", "matplotlib"):
         logging.getLogger(library).setLevel(logging.WARNING)
+    sys.exit(_run())
+
+
+def _run() -> int:
     try:
-        # --debug is welcome on either side of the command
-        code = app([word for word in sys.argv[1:] if word != "--debug"], standalone_mode=False)
+        code = app(prog_name="mlppa", standalone_mode=False)
     except MlppaError as error:
-        _say_error(str(error), debug)
-        code = error.exit_code
+        _say_error(str(error))
+        return error.exit_code
     except TyperException as error:
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context else "mlppa"
-        _say_error(f"{error.format_message()} (see {command} --help)", debug)
-        code = ConfigError.exit_code
+        _say_error(usage_error(error))
+        return ConfigError.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        code = 130
-    except SystemExit:
+        return INTERRUPTED
+    except SystemExit as error:
         # so the libraries that print end us when whoever reads our output has enough
-        code = 0
+        if isinstance(error.__context__, BrokenPipeError):
+            return 0
+        raise
+    except OSError as error:
+        thing = error.filename or "the system"
+        _say_error(f"{thing}: {error.strerror or error}; check the name and the permissions")
+        return EnvironmentFault.exit_code
     except Exception as error:
-        _say_error(f"this is a bug: {type(error).__name__}: {error} (more with --debug)", debug)
-        code = BUG
-    sys.exit(code if isinstance(code, int) else 0)
+        _say_error(f"this is a bug: {type(error).__name__}: {error}; tell us what --debug shows")
+        return BUG
+    return code if isinstance(code, int) else 0
 
 
-def _say_error(text: str, debug: bool) -> None:
-    if debug:
+def _say_error(text: str) -> None:
+    if logging.getLogger().isEnabledFor(logging.DEBUG):
         traceback.print_exc()
     typer.echo(f"mlppa: error: {' '.join(text.split())}", err=True)
 
@@ -73,9 +81,10 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _common(
-    debug: Annotated[bool, typer.Option("--debug", help="Log all, and show tracebacks.")] = False,
+    context: typer.Context,
+    debug: Debug = False,
     version: Annotated[
         bool,
         typer.Option(
@@ -83,4 +92,5 @@ def _common(
         ),
     ] = False,
 ) -> None:
-    """Do nothing: these options go with every command."""
+    """Find and classify radio transients: filterbank files in, detections out."""
+    help_alone(context)

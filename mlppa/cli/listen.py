@@ -4,7 +4,11 @@ from typing import Annotated
 
 import typer
 
-from .search import AsJson
+from ..errors import ConfigError
+from .options import AsJson, Debug
+
+#: After so long without a message a listener is told that nobody speaks.
+PATIENCE_S = 2.5
 
 
 def listen(
@@ -12,14 +16,18 @@ def listen(
         "tcp://127.0.0.1:5757"
     ),
     replay: Annotated[str | None, typer.Option(help="Its replay address: fills holes.")] = None,
-    from_seq: Annotated[int | None, typer.Option(help="Begin with this past message.")] = None,
+    from_seq: Annotated[
+        int | None, typer.Option(min=0, help="Begin with this past message (with --replay).")
+    ] = None,
     as_json: AsJson = False,
+    debug: Debug = False,
 ) -> None:
     """Print detections and coverage as they come."""
     from ..listen import listen as hear
     from ..wire import CoverageMessage, encode
 
-    for m in hear(endpoint, replay, from_seq):
+    _check(endpoint, replay, from_seq)
+    for m in hear(endpoint, replay, from_seq, patience_s=PATIENCE_S):
         if as_json:
             typer.echo(encode(m).decode())
         elif isinstance(m, CoverageMessage):
@@ -33,3 +41,14 @@ def listen(
                 f"DM {m.dm:.2f}, S/N {m.snr:.1f}, width {m.width_ms:.2f} ms, "
                 f"probability {m.probability:.3f}"
             )
+
+
+def _check(endpoint: str, replay: str | None, from_seq: int | None) -> None:
+    from ..wire.address import ADDRESS_REMEDY, address_fault
+
+    for name, address in (("ENDPOINT", endpoint), ("--replay", replay)):
+        if address is not None and (fault := address_fault(address, bound=False)):
+            raise ConfigError(name, fault, ADDRESS_REMEDY)
+    if from_seq is not None and replay is None:
+        cause = "past messages are had at the replay address only"
+        raise ConfigError("--from-seq", cause, "give --replay too")

@@ -7,13 +7,20 @@ from typing import Annotated
 
 import typer
 
-from .search import AsJson
+from .options import AsJson, Debug, folder
+from .usage import help_alone
 
 app = typer.Typer(help="The networks: list them, read their cards, train them.")
 
 
+@app.callback(invoke_without_command=True)
+def _common(context: typer.Context, debug: Debug = False) -> None:
+    """List the networks, read their cards, train them."""
+    help_alone(context)
+
+
 @app.command("list")
-def list_(as_json: AsJson = False) -> None:
+def list_(as_json: AsJson = False, debug: Debug = False) -> None:
     """Name the models that come with the program."""
     from ..classify import list_models, model_card
 
@@ -27,7 +34,9 @@ def list_(as_json: AsJson = False) -> None:
 
 @app.command()
 def info(
-    model: Annotated[str, typer.Argument(help="Name or folder.")], as_json: AsJson = False
+    model: Annotated[str, typer.Argument(help="Name or folder.")],
+    as_json: AsJson = False,
+    debug: Debug = False,
 ) -> None:
     """Print the card of a model: what it is, what it was trained on, how good it is."""
     from ..classify import model_card
@@ -43,8 +52,9 @@ def info(
 @app.command()
 def train(
     recipe: Annotated[Path, typer.Option(help="What to train, in TOML.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new model.")],
-    threads: Annotated[int, typer.Option(min=1, help="Of the search.")] = 2,
+    out: Annotated[Path, typer.Option("--out", "-o", parser=folder, help="Of the new model.")],
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="Of the search.")] = 2,
+    debug: Debug = False,
 ) -> None:
     """Train a network on simulated skies and write it with its card: minutes to an hour."""
     from ..dedisperse.engine import Engine

@@ -3,18 +3,22 @@
 import json
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import InputError
+from .options import AsJson, Debug, Quiet, folder
+
 if TYPE_CHECKING:
+    from ..config import Config
     from ..offline import Search
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print for machines.")]
+#: Settings whose options are not called like their keys.
+CALLED = {"input": "FILES", "publish.detections": "--publish"}
 
 
 class Effort(StrEnum):
@@ -34,7 +38,7 @@ class Device(StrEnum):
 
 def search(
     files: Annotated[list[str], typer.Argument(help="Files that continue each other.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
+    output: Annotated[Path, typer.Option("-o", "--output", parser=folder, help="For the results.")],
     dm_max: Annotated[float | None, typer.Option(help="Highest DM, pc cm^-3.")] = None,
     width_max_ms: Annotated[
         float | None, typer.Option("--width-max-ms", "--width-max", help="Longest boxcar, ms.")
@@ -58,13 +62,14 @@ def search(
     mask: Annotated[bool, typer.Option(help="Mask channels that stand out.")] = True,
     quiet: Quiet = False,
     as_json: AsJson = False,
+    debug: Debug = False,
 ) -> None:
     """Search files as fast as possible; give nothing but the file, the defaults are good."""
-    from ..config import Config, checked
+    from ..config import Config, naming, validated
     from ..offline import Search, stream_name
 
     content = {
-        "stream": stream or stream_name(files[0]),
+        "stream": stream_name(files[0]) if stream is None else stream,
         "input": files,
         "output": output,
         "search": _given(
@@ -79,15 +84,23 @@ def search(
         "classify": _given(model=model, min_probability=min_probability, device=device.value),
         "publish": _given(detections=publish, replay=replay, linger_s=linger_s, images=images),
     }
-    found = Search(checked(Config, content, "options"))
+    with naming(_option):
+        found = Search(validated(Config, content))
     with draining(found.close) as stopped:
         follow(found, quiet)
     if as_json:
         typer.echo(json.dumps(found.summary))
     elif not quiet:
         _print_search(found)
-    if signal.SIGINT in stopped:
-        raise typer.Exit(130)
+    if found.summary["stopped"]:
+        raise typer.Exit(128 + stopped[0])
+
+
+def _option(key: str) -> str:
+    """Name a setting as the command line does."""
+    parts = key.split(".")
+    called = CALLED.get(key) or CALLED.get(parts[0])
+    return called or f"--{parts[-1].replace('_', '-')}"
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -179,25 +192,46 @@ def check(
     config: Annotated[Path, typer.Argument(help="A configuration file (TOML).")],
     data: Annotated[str | None, typer.Option(help="Plan for this file, not the input.")] = None,
     as_json: AsJson = False,
+    debug: Debug = False,
 ) -> None:
     """Validate a configuration and print the plan that it becomes."""
     from ..classify import model_card
-    from ..config import Config, Plan
-    from ..sources import open_source
+    from ..config import Config, naming
 
     loaded = Config.load(config)
     card = model_card(loaded.classify.model)
-    source = open_source([data] if data else loaded.input)
-    plan = Plan.make(loaded.search, source.header, card.res).describe()
-    source.close()
-    described = {"stream": loaded.stream, "model": card.name, "res": card.res, **plan}
+    plan, reason = None, None
+    with naming(lambda key: f"{config}: {key}"):
+        try:
+            plan = _plan(loaded, [data] if data is not None else loaded.input, card.res)
+        except InputError as error:
+            # a configuration may be written before there are data, but a file that is
+            # named here and now must be there
+            if data is not None or not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            reason = f"{error.thing} is not there"
+    described = {"stream": loaded.stream, "model": card.name, "res": card.res}
     if as_json:
-        typer.echo(json.dumps(described))
-        return
+        typer.echo(json.dumps({"valid": True, **described, "plan": plan, "reason": reason}))
+    elif plan is None:
+        typer.echo(f"configuration is valid; no plan: {reason} (give --data FILE)")
+    else:
+        _print_plan(described | plan)
+
+
+def _plan(config: "Config", files: list[str], res: int) -> dict[str, object]:
+    from ..config import Plan
+    from ..sources import open_source
+
+    with closing(open_source(files)) as source:
+        return Plan.make(config.search, source.header, res).describe()
+
+
+def _print_plan(described: dict[str, Any]) -> None:
     octaves = described.pop("octaves")
     for name, value in described.items():
         typer.echo(f"{name:20} {_plain(value)}")
-    for octave in octaves:  # type: ignore[attr-defined]
+    for octave in octaves:
         typer.echo(
             f"octave {octave['octave']}: {octave['rows']} rows, "
             f"DM {octave['dm_first']:.1f} to {octave['dm_last']:.1f}, "

@@ -1,16 +1,21 @@
 """Simulated skies: write one, or take one through the whole program."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import ConfigError
-from .search import AsJson, Quiet
+from ..errors import ConfigError, InputError
+from .options import AsJson, Debug, Quiet, folder
 
 if TYPE_CHECKING:
+    from ..data import FilterbankHeader
     from ..demo import DemoResult
+
+#: Upper end of any range of S/N, DM or width in ms.
+MOST = 1e6
 
 
 def simulate(
@@ -21,36 +26,45 @@ def simulate(
     dm: Annotated[tuple[float, float], typer.Option(help="Range of DM.")] = (20.0, 500.0),
     width_ms: Annotated[tuple[float, float], typer.Option(help="Range of width.")] = (0.5, 20.0),
     rfi: Annotated[bool, typer.Option(help="With interference.")] = False,
-    nchans: Annotated[int, typer.Option(help="Channels.")] = 256,
-    fch1_mhz: Annotated[float, typer.Option(help="Centre of channel 0.")] = 1500.0,
-    foff_mhz: Annotated[float, typer.Option(help="Channel step; negative goes down.")] = -1.0,
-    tsamp_us: Annotated[float, typer.Option(help="Sampling time.")] = 256.0,
-    tstart_mjd: Annotated[float, typer.Option(help="Date of sample 0.")] = 60000.0,
+    nchans: Annotated[int, typer.Option(min=2, max=65536, help="Channels.")] = 256,
+    fch1_mhz: Annotated[
+        float, typer.Option(min=1e-3, max=1e7, help="Centre of channel 0.")
+    ] = 1500.0,
+    foff_mhz: Annotated[
+        float, typer.Option(min=-1e6, max=1e6, help="Channel step; negative goes down.")
+    ] = -1.0,
+    tsamp_us: Annotated[float, typer.Option(min=1e-3, max=1e7, help="Sampling time.")] = 256.0,
+    tstart_mjd: Annotated[float, typer.Option(min=0, max=1e6, help="Date of sample 0.")] = 60000.0,
     nbits: Annotated[int, typer.Option(help="1, 2, 4, 8, 16 or 32.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same sky.")] = 1,
     truth: Annotated[Path | None, typer.Option(help="Take pulses from this truth file.")] = None,
     quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Write a synthetic filterbank, and the truth beside it (OUTPUT.truth.jsonl)."""
-    from dataclasses import replace
-
     from ..data import FilterbankHeader
     from ..simulate import Population, random_sky, read_truth, write_filterbank
 
-    for name, (low, high) in {"snr": snr, "dm": dm, "width-ms": width_ms}.items():
-        if not 0 < low <= high:
-            cause = f"{low:g} {high:g} is not a range"
-            raise ConfigError(f"--{name}", cause, "give two positive numbers, the smaller first")
-    header = FilterbankHeader(
-        nchans=nchans,
-        fch1_mhz=fch1_mhz,
-        foff_mhz=foff_mhz,
-        tsamp_s=tsamp_us * 1e-6,
-        tstart_mjd=tstart_mjd,
-        nbits=nbits,
-        source_name=f"simulated-{seed}",
-        telescope="Fake",
-    )
+    for option, (low, high) in {"--snr": snr, "--dm": dm, "--width-ms": width_ms}.items():
+        if not 0 < low <= high <= MOST:
+            cause = f"{low:g} {high:g} is not a range between 0 and {MOST:g}"
+            raise ConfigError(option, cause, "give two numbers, the smaller first")
+    _check_channels(nchans, foff_mhz, nbits)
+    try:
+        header = FilterbankHeader(
+            nchans=nchans,
+            fch1_mhz=fch1_mhz,
+            foff_mhz=foff_mhz,
+            tsamp_s=tsamp_us * 1e-6,
+            tstart_mjd=tstart_mjd,
+            nbits=nbits,
+            source_name=f"simulated-{seed}",
+            telescope="Fake",
+        )
+    except InputError as error:
+        # one by one the numbers are fine
+        raise ConfigError("--foff-mhz", error.cause, "give a band above 0 MHz") from error
+    _check_reach(header, dm[1], width_ms[1], seconds)
     population = Population(n_pulses=pulses, snr=snr, dm=dm, width_ms=width_ms)
     sky = random_sky(header, seconds, population, rfi, seed)
     if truth is not None:
@@ -61,12 +75,39 @@ def simulate(
         typer.echo(f"{output}: {seconds:g} s, {len(sky.pulses)} pulses, truth beside it")
 
 
+def _check_channels(nchans: int, foff_mhz: float, nbits: int) -> None:
+    if foff_mhz == 0:
+        raise ConfigError("--foff-mhz", "0 is no step between channels", "give it in MHz")
+    if nbits not in (1, 2, 4, 8, 16, 32):
+        cause = f"no filterbank has samples of {nbits} bits"
+        raise ConfigError("--nbits", cause, "give 1, 2, 4, 8, 16 or 32")
+    if nchans * nbits % 8:
+        cause = f"{nchans} channels of {nbits} bit end inside a byte"
+        raise ConfigError("--nchans", cause, "give a multiple of eight")
+
+
+def _check_reach(header: "FilterbankHeader", dm: float, width_ms: float, seconds: float) -> None:
+    """Refuse pulses that no such observation can hold."""
+    from ..dispersion import sweep_s
+
+    remedy = "give less, or more --seconds"
+    if sweep_s(dm, header.freqs_mhz) > seconds:
+        cause = f"at DM {dm:g} the sweep of the band is longer than the {seconds:g} s of data"
+        raise ConfigError("--dm", cause, remedy)
+    if width_ms * 1e-3 > seconds:
+        cause = f"a pulse of {width_ms:g} ms is longer than the {seconds:g} s of data"
+        raise ConfigError("--width-ms", cause, remedy)
+
+
 def demo(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder.")] = Path("demo-out"),
+    output: Annotated[
+        Path, typer.Option("-o", "--output", parser=folder, help="For the results.")
+    ] = Path("demo-out"),
     seconds: Annotated[float, typer.Option(min=5, max=3600, help="Length of the sky.")] = 30.0,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another sky.")] = 1,
     quiet: Quiet = False,
     as_json: AsJson = False,
+    debug: Debug = False,
 ) -> None:
     """Take a synthetic sky with pulses and interference through the whole program."""
     from ..demo import run_demo

@@ -1,8 +1,10 @@
 """A simulated observation on disk: a SIGPROC filterbank and the truth beside it."""
 
+import errno
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +44,9 @@ def write_filterbank(sky: Sky, path: Path) -> None:
     SinkError
         Where the files cannot be written.
     """
+    with suppress(PermissionError):  # told when it is opened
+        if path.is_dir():
+            raise SinkError(path, "is a folder", f"name a file in it, such as {path / 'sky.fil'}")
     if sky.header.nchans * sky.header.nbits % 8:
         cause = f"{sky.header.nchans} channels of {sky.header.nbits} bit end inside a byte"
         raise ConfigError(path, cause, "take a multiple of eight channels")
@@ -73,7 +78,12 @@ def read_truth(path: Path) -> Truth:
         lines = [json.loads(line) for line in text.splitlines() if line.strip()]
         pulses = [_pulse(line) for line in lines if line["kind"] == "pulse"]
         return Truth(pulses, [_interference(line) for line in lines if line["kind"] != "pulse"])
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except OSError as error:
+        cause = f"cannot be read ({error.strerror})"
+        raise FormatError(path, cause, "give the truth file of a simulation") from error
+    except UnicodeDecodeError as error:
+        raise FormatError(path, "is not text", "give the truth file of a simulation") from error
+    except (KeyError, TypeError, ValueError) as error:
         raise FormatError(path, f"not a truth file ({error!r})", "simulate it again") from error
 
 
@@ -113,5 +123,17 @@ def _write(path: Path, pieces: Iterable[bytes]) -> None:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
-        raise SinkError(path, str(error), "choose a folder that can be written to") from error
+        with suppress(OSError):
+            part.unlink()
+        raise SinkError(path, *_obstacle(path, error)) from error
+
+
+def _obstacle(path: Path, error: OSError) -> tuple[str, str]:
+    """Tell why a file cannot be written, and what to do."""
+    if isinstance(error, FileNotFoundError) and not path.parent.exists():
+        return f"there is no folder {path.parent}", "make it, or choose another folder"
+    if isinstance(error, NotADirectoryError):
+        return f"{path.parent} is not a folder", "choose another folder"
+    if error.errno == errno.ENOSPC:
+        return "the disk is full", "make room, or choose another folder"
+    return f"cannot be written ({error.strerror})", "choose a folder that can be written to"

@@ -4,6 +4,7 @@ PUB never waits: a reader that stalls loses messages and nobody is told. That is
 why every message has a number, and why `ReplayServer` stands beside the publisher.
 """
 
+import errno
 import threading
 from pathlib import Path
 from typing import Self
@@ -20,6 +21,7 @@ from ..wire import (
     read,
     topic,
 )
+from ..wire.address import ADDRESS_REMEDY
 from .journal import JournalReader
 
 #: Messages that wait for one slow subscriber before it loses some: about 10 MB.
@@ -151,6 +153,17 @@ def _replay(reader: JournalReader, asked: ReplayRequest) -> list[bytes]:
     return [encode(header), *(body for _, body in rows)]
 
 
+#: What to do when an address cannot be bound, by the reason.
+_REMEDIES = {
+    zmq.EADDRINUSE: "end the program that uses it, or name another, such as tcp://127.0.0.1:5555",
+    zmq.EADDRNOTAVAIL: "name an address of this machine, or tcp://*:PORT for all of them",
+    errno.ENODEV: "name an address of this machine, or tcp://*:PORT for all of them",
+    errno.EACCES: "take a port above 1023, or a path in a folder of yours",
+    errno.ENOENT: "make the folder of the path, or choose another",
+    errno.ENOTDIR: "choose a path in a folder",
+}
+
+
 def _bind(context: zmq.Context[zmq.Socket[bytes]], socket: zmq.Socket[bytes], endpoint: str) -> str:
     """Bind, and give the address with its true port."""
     try:
@@ -158,9 +171,7 @@ def _bind(context: zmq.Context[zmq.Socket[bytes]], socket: zmq.Socket[bytes], en
     except zmq.ZMQError as error:
         socket.close(linger=0)
         context.term()
-        raise EndpointError(
-            endpoint,
-            f"cannot be bound ({error.strerror})",
-            "end the program that uses it, or name another, such as tcp://127.0.0.1:5555",
-        ) from error
+        cause = f"cannot be bound ({zmq.strerror(error.errno or 0)})"
+        remedy = _REMEDIES.get(error.errno or 0, ADDRESS_REMEDY)
+        raise EndpointError(endpoint, cause, remedy) from error
     return socket.getsockopt_string(zmq.LAST_ENDPOINT)
