@@ -13,7 +13,7 @@ FATES = ("searched", "masked", "missing", "shed")
 
 #: Stages that are timed, in the order of the pipeline.
 STAGES = (
-    *("read", "clean", "wait", "search", "images", "load"),
+    *("read", "clean", "wait", "search", "images"),
     *("classify", "decide", "publish", "plot"),
 )
 
