@@ -272,7 +272,7 @@ def test_verdicts(
 
 
 def test_a_dm_within_one_sample_of_sweep_is_no_dm(candidate: Candidate) -> None:
-    coarse = FilterbankHeader(nchans=64, fch1_mhz=8000, foff_mhz=-1, tsamp_s=1e-3, tstart_mjd=60000)
+    coarse = FilterbankHeader(nchans=64, fch1_mhz=8000, foff_mhz=-3, tsamp_s=1e-3, tstart_mjd=60000)
     plan = plan_for(coarse).search
     assert plan.unit_dm > 100
     assert rejection(candidate, plan, 1.0, 0.5) is not None
