@@ -70,7 +70,7 @@ ADDRESS = "tcp://127.0.0.1:5757 or ipc://"
         ([*SEARCH, "--dm-max", "-1"], "--dm-max: -1 is out of range; give a number above 0"),
         ([*SEARCH, "--dm-max", "inf"], "--dm-max: inf is not finite; give a finite number"),
         ([*SEARCH, "--dm-max", "much"], "--dm-max: 'much' is not a number"),
-        ([*SEARCH, "--dm-max", "1e9"], "--dm-max: the sweep of "),
+        ([*SEARCH, "--dm-max", "1e9"], r"--dm-max: 1e\+09 is out of range; give 1e\+06 or less"),
         ([*SEARCH, "--width-max", "0"], "--width-max-ms: 0 is out of range"),
         ([*SEARCH, "--min-probability", "2"], "--min-probability: 2 is out of range"),
         ([*SEARCH, "--linger-s", "-1"], "--linger-s: -1 is out of range"),
@@ -128,6 +128,7 @@ def test_usage_is_exit_code_2_and_names_the_option(
     ("text", "said"),
     [
         ("input = ['a.fil'\n", "c.toml: not TOML: "),
+        (f"input = {'9' * 5000}\n", "c.toml: not TOML: "),
         ("input = ['a.fil']\n", "c.toml: output: is not given; give it"),
         ("output = 'x'\n", "c.toml: input: is not given"),
         ("input = []\noutput = 'x'\n", "c.toml: input: is empty; name at least one"),
@@ -170,6 +171,21 @@ def test_the_least_dm_that_is_told_will_do(
     words = ("search", named["SKY"], "-o", tmp_path / "out", "-q", "--dm-max")
     assert call(*words, found[1]).code == 0
     assert call(*words, f"{float(found[1]) * 0.99}").code == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [("--dm-max", "the sweep of [0-9.e+]+ s at 1e.06"), ("--width-max-ms", "a boxcar of 1e.03 s")],
+)
+def test_what_needs_too_much_memory_is_named(
+    option: str, said: str, call: Call, tmp_path: Path
+) -> None:
+    path = tmp_path / "fine.fil"
+    header = replace(SKY.header, nchans=1024, foff_mhz=SKY.header.foff_mhz / 8, tsamp_s=64e-6)
+    write_filterbank(replace(SKY, header=header, nsamples=8, pulses=(), interference=()), path)
+    ended = call("search", path, "-o", tmp_path / "out", option, "1e6")
+    assert ended.code == 2
+    assert re.search(f"{option}: {said} needs .* GiB of memory; lower it until 16 ", ended.error)
 
 
 def test_an_address_is_checked_before_anything_else(call: Call, tmp_path: Path) -> None:

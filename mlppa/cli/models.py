@@ -51,7 +51,7 @@ def info(
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Option(help="What to train, in TOML.")],
+    recipe: Annotated[Path, typer.Option(readable=False, help="What to train, in TOML.")],
     out: Annotated[Path, typer.Option("--out", "-o", parser=folder, help="Of the new model.")],
     threads: Annotated[int, typer.Option(min=1, max=1024, help="Of the search.")] = 2,
     debug: Debug = False,

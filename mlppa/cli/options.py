@@ -12,6 +12,9 @@ def _log_all(wanted: bool) -> None:
         logging.getLogger().setLevel(logging.DEBUG)
 
 
+# Paths are declared with readable=False: what cannot be read is told where it is read.
+
+
 def folder(text: str) -> Path:
     """Take a word for a folder; an empty one would be the present folder, unsaid."""
     if not text:

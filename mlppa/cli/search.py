@@ -189,7 +189,7 @@ def _counted(number: int, noun: str) -> str:
 
 
 def check(
-    config: Annotated[Path, typer.Argument(help="A configuration file (TOML).")],
+    config: Annotated[Path, typer.Argument(readable=False, help="A configuration file (TOML).")],
     data: Annotated[str | None, typer.Option(help="Plan for this file, not the input.")] = None,
     as_json: AsJson = False,
     debug: Debug = False,

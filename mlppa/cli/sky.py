@@ -37,7 +37,9 @@ def simulate(
     tstart_mjd: Annotated[float, typer.Option(min=0, max=1e6, help="Date of sample 0.")] = 60000.0,
     nbits: Annotated[int, typer.Option(help="1, 2, 4, 8, 16 or 32.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same sky.")] = 1,
-    truth: Annotated[Path | None, typer.Option(help="Take pulses from this truth file.")] = None,
+    truth: Annotated[
+        Path | None, typer.Option(readable=False, help="Take pulses from this truth file.")
+    ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:

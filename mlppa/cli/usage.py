@@ -42,7 +42,7 @@ def _refused(error: TyperException, message: str, command: str) -> str:
     if found is None:
         return message if ";" in message else f"{message or 'is not given'}; see {command} --help"
     # numpy comes with it, and takes its time
-    from ..config import worded
+    from ..config.words import worded
 
     cause, remedy = worded(found()[0])
     return f"{cause}; {remedy}"

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -23,48 +23,14 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_core import PydanticCustomError
 
-from .data import FilterbankHeader
-from .dedisperse import Grid, octaves
-from .dispersion import dm_per_sample, smear_s, sweep_s
-from .errors import ConfigError
-from .search import SearchPlan
-from .wire.address import ADDRESS_REMEDY, address_fault
-
-#: Cause and remedy of what pydantic refuses, by the type of its error. The rest is told in
-#: pydantic's words.
-WORDS = {
-    "told": ("{cause}", "{remedy}"),
-    "greater_than": ("{number} is out of range", "give a number above {gt:g}"),
-    "greater_than_equal": ("{number} is out of range", "give {ge:g} or more"),
-    "less_than": ("{number} is out of range", "give a number below {lt:g}"),
-    "less_than_equal": ("{number} is out of range", "give {le:g} or less"),
-    "finite_number": ("{number} is not finite", "give a finite number"),
-    **dict.fromkeys(("float_type", "float_parsing"), ("{value} is not a number", "give a number")),
-    **dict.fromkeys(
-        ("int_type", "int_parsing", "int_from_float", "int_parsing_size"),
-        ("{value} is not a whole number", "give a whole number"),
-    ),
-    **dict.fromkeys(
-        ("bool_type", "bool_parsing"), ("{value} is neither true nor false", "give true or false")
-    ),
-    **dict.fromkeys(
-        ("string_type", "path_type"), ("{value} is not text", "give text between quotes")
-    ),
-    "literal_error": ("{value} is not known", "give {expected}"),
-    "list_type": ("{value} is not a list", 'give a list, such as ["observation.fil"]'),
-    "too_short": ("is empty", "name at least one"),
-    "string_too_short": ("is empty", "give a name"),
-    "string_unicode": ("is not UTF-8", "rename it"),
-    "missing": ("is not given", "give it"),
-    "model_type": ("{value} is not a section", "give its keys under [{key}]"),
-}
-
-
-def told(cause: str, remedy: str) -> PydanticCustomError:
-    """Make the error of a validator of our own."""
-    return PydanticCustomError("told", "{cause}; {remedy}", {"cause": cause, "remedy": remedy})
+from ..data import FilterbankHeader
+from ..dedisperse import Grid, octaves
+from ..dispersion import dm_per_sample, smear_s, sweep_s
+from ..errors import ConfigError
+from ..search import SearchPlan
+from ..wire.address import ADDRESS_REMEDY, address_fault
+from .words import told, worded
 
 
 def _text(value: object) -> object:
@@ -117,8 +83,8 @@ class _Section(BaseModel):
 class SearchSettings(_Section):
     """What to look for."""
 
-    dm_max: Positive = 2000.0
-    width_max_ms: Positive = 100.0
+    dm_max: Annotated[Positive, Field(le=1e6)] = 2000.0
+    width_max_ms: Annotated[Positive, Field(le=1e6)] = 100.0
     threshold: Annotated[float, Field(ge=4, le=1000)] = 6.5
     threads: Annotated[int, Field(ge=1, le=1024)] = 2
     plan: Literal["quality", "fast"] = "quality"
@@ -181,7 +147,7 @@ class Config(_Section):
                 else f"cannot be read ({error.strerror})"
             )
             raise ConfigError(path, cause, "give a configuration file") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(path, f"not TOML: {error}", "correct that line") from error
         return checked(cls, content, str(path))
 
@@ -230,24 +196,6 @@ def validated[T: BaseModel](section: type[T], content: Mapping[str, object]) -> 
             cause, remedy = "there is no such key", f"take one of: {known}"
         more = f" (and {len(others)} more)" if others else ""
         raise SettingError(key, cause + more, remedy) from error
-
-
-def worded(error: Mapping[str, Any]) -> tuple[str, str]:
-    """Say in our words what one of pydantic's errors is: its cause and its remedy."""
-    cause, remedy = WORDS.get(error["type"], ("{msg}", "correct it"))
-    key, value = ".".join(map(str, error["loc"])), error["input"]
-    words = {
-        "value": _short(repr(value)),
-        "number": f"{value:g}" if isinstance(value, float) else _short(str(value)),
-        "key": key,
-        "msg": error["msg"].removeprefix("Value error, ").removesuffix("."),
-        **error.get("ctx", {}),
-    }
-    return cause.format_map(words), remedy.format_map(words)
-
-
-def _short(text: str, most: int = 60) -> str:
-    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _fields(section: type[BaseModel], path: tuple[int | str, ...]) -> Iterator[str]:
@@ -324,13 +272,13 @@ class Plan:
     @staticmethod
     def _refuse_huge(nbytes: float, settings: SearchSettings, header: FilterbankHeader) -> None:
         if nbytes > MOST_MEMORY_BYTES:
-            sweep = sweep_s(settings.dm_max, header.freqs_mhz)
-            raise SettingError(
-                "search.dm_max",
-                f"the sweep of {sweep:.3g} s at {settings.dm_max:g} needs "
-                f"{nbytes / 2**30:.3g} GiB of memory",
-                f"lower it (or the longest boxcar) until {MOST_MEMORY_BYTES >> 30} GiB suffice",
-            )
+            sweep, width = sweep_s(settings.dm_max, header.freqs_mhz), settings.width_max_ms * 1e-3
+            if width > sweep:
+                key, what = "search.width_max_ms", f"a boxcar of {width:.3g} s"
+            else:
+                key, what = "search.dm_max", f"the sweep of {sweep:.3g} s at {settings.dm_max:g}"
+            cause = f"{what} needs {nbytes / 2**30:.3g} GiB of memory"
+            raise SettingError(key, cause, f"lower it until {MOST_MEMORY_BYTES >> 30} GiB suffice")
 
     @property
     def memory_bytes(self) -> int:
