@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlppa.classify import Classifier, import_keras, load_model, model_card
+from mlppa.classify import Classifier, load_model, model_card
+from mlppa.classify.engines import import_keras
 from mlppa.cli import models
 from mlppa.config import Plan, SearchSettings
 from mlppa.data import Candidate, FilterbankHeader
