@@ -173,6 +173,16 @@ def test_the_least_dm_that_is_told_will_do(
     assert call(*words, f"{float(found[1]) * 0.99}").code == 2
 
 
+def test_data_that_cannot_tell_dms_apart_are_told(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "narrow.fil"
+    header = replace(SKY.header, fch1_mhz=90_000.0, foff_mhz=-0.01)
+    write_filterbank(replace(SKY, header=header, nsamples=8, pulses=(), interference=()), path)
+    ended = call("search", path, "-o", tmp_path / "out")
+    assert ended.code == 2
+    assert "--dm-max: at 2000 the sweep" in ended.error
+    assert "; give data of a wider band" in ended.error
+
+
 @pytest.mark.parametrize(
     ("option", "said"),
     [("--dm-max", "the sweep of [0-9.e+]+ s at 1e.06"), ("--width-max-ms", "a boxcar of 1e.03 s")],

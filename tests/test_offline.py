@@ -247,8 +247,8 @@ def test_a_name_for_every_file() -> None:
 def test_what_is_wrong_is_found_before_a_sample_is_read(sky_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such model"):
         Search(configure([sky_file], tmp_path / "out", classify={"model": "nope"}))
-    with pytest.raises(ConfigError, match=r"search\.dm_max: .* lower it"):
-        Search(configure([sky_file], tmp_path / "out", search={"dm_max": 1e9}))
+    with pytest.raises(ConfigError, match=r"search\.dm_max: .* shorter than a sample"):
+        Search(configure([sky_file], tmp_path / "out", search={"dm_max": 1e-3}))
     with pytest.raises(SinkError, match="another output folder"):
         Search(configure([sky_file], sky_file / "out"))
     assert not (tmp_path / "out").exists()

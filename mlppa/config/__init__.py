@@ -59,6 +59,10 @@ def _sink(value: str) -> str:
     return value
 
 
+#: Beyond any DM, and any pulse.
+MOST_DM = 1e6
+MOST_WIDTH_MS = 1e6
+
 type Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 type Named = Annotated[str, Field(min_length=1)]
 type Address = Annotated[str, AfterValidator(_address)]
@@ -83,8 +87,8 @@ class _Section(BaseModel):
 class SearchSettings(_Section):
     """What to look for."""
 
-    dm_max: Annotated[Positive, Field(le=1e6)] = 2000.0
-    width_max_ms: Annotated[Positive, Field(le=1e6)] = 100.0
+    dm_max: Annotated[Positive, Field(le=MOST_DM)] = 2000.0
+    width_max_ms: Annotated[Positive, Field(le=MOST_WIDTH_MS)] = 100.0
     threshold: Annotated[float, Field(ge=4, le=1000)] = 6.5
     threads: Annotated[int, Field(ge=1, le=1024)] = 2
     plan: Literal["quality", "fast"] = "quality"
@@ -236,15 +240,7 @@ class Plan:
         """
         freqs_mhz = header.freqs_mhz
         least_dm = dm_per_sample(freqs_mhz, header.tsamp_s)
-        if settings.dm_max < least_dm:
-            # rounded up, so that what is said will do
-            digits = 3 - math.ceil(math.log10(least_dm))
-            useful = math.ceil(least_dm * 10**digits) / 10**digits
-            raise SettingError(
-                "search.dm_max",
-                f"at {settings.dm_max:g} the sweep of the band is shorter than a sample",
-                f"give {useful:g} or more for these data",
-            )
+        _refuse_small(settings.dm_max, least_dm)
         grid = Grid(
             dm_max=settings.dm_max,
             width_max_s=settings.width_max_ms * 1e-3,
@@ -331,3 +327,18 @@ class Plan:
                 for o in search.octaves
             ),
         }
+
+
+def _refuse_small(dm_max: float, least_dm: float) -> None:
+    """Refuse a search that would try no DM but 0."""
+    if dm_max >= least_dm:
+        return
+    # rounded up, so that what is said will do
+    digits = 3 - math.ceil(math.log10(least_dm))
+    useful = math.ceil(least_dm * 10**digits) / 10**digits
+    if useful <= MOST_DM:
+        remedy = f"give {useful:g} or more for these data"
+    else:
+        remedy = "give data of a wider band, a lower frequency or a shorter sampling time"
+    cause = f"at {dm_max:g} the sweep of the band is shorter than a sample"
+    raise SettingError("search.dm_max", cause, remedy)
