@@ -167,8 +167,8 @@ class Search:
         stopped = self._stopped and tally.last != self.source.nsamples
         if stopped:
             logger.warning("stopped after %d samples: the next run begins anew", tally.last)
-        elif not tally.samples["searched"]:
-            logger.warning("nothing could be searched: see samples_masked in %s", SUMMARY)
+        else:
+            self._say_what_was_left_out(tally)
         self.detections = list(journal.detections())
         candidates = list(journal.candidates())
         self.summary = {
@@ -189,6 +189,18 @@ class Search:
         write_whole(output / DETECTIONS, b"".join(encode(m) + b"\n" for m in self.detections))
         write_whole(output / CANDIDATES, b"".join(encode(m) + b"\n" for m in candidates))
         write_whole(output / SUMMARY, json.dumps(self.summary, indent=1).encode() + b"\n")
+
+    def _say_what_was_left_out(self, tally: "_Tally") -> None:
+        name = self.config.input[0] if len(self.config.input) == 1 else self.config.stream
+        searched, masked = tally.samples["searched"], tally.samples["masked"]
+        total, why = sum(tally.samples.values()), "constant, saturated or not numbers"
+        if not searched:
+            why = why if masked else "missing"
+            text = "%s: nothing could be searched: all %d samples are masked (%s); %s"
+            logger.warning(text, name, total, why, "check the recording")
+        elif masked:
+            text = "%s: %d of %d samples are masked (%s); the others were searched"
+            logger.warning(text, name, masked, total, why)
 
 
 class _Tally:
