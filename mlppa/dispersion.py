@@ -7,9 +7,6 @@ from numpy.typing import ArrayLike, NDArray
 #: Pulsar Astronomy, eq. 4.7). Every DM inside mlppa is in this convention.
 K_DM = 4.148808e3
 
-#: The constant behind the DMs of TransientX (XLibs, constants.h), in the same units.
-K_DM_TRANSIENTX = 1 / 2.41e-4
-
 SECONDS_PER_DAY = 86400.0
 
 

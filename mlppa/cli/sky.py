@@ -129,7 +129,7 @@ def _print_demo(result: "DemoResult") -> None:
 
     console = Console()
     table = Table(title="What was put in, and what was found", title_justify="left")
-    headings = ("time (s)", "DM", "found", "ms", "found", "S/N", "found", "probability")
+    headings = ("time (s)", "DM", "found", "ms (own)", "boxcar", "S/N", "found", "probability")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for pulse, found in result.pairs:

@@ -323,7 +323,8 @@ def _lock(path: Path) -> IO[str]:
     try:
         file = side.open("a")
     except OSError as error:
-        raise SinkError(path, str(error.strerror), "make its folder, or name another") from error
+        remedy = "choose a folder that is there and can be written to"
+        raise SinkError(path, str(error.strerror), remedy) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

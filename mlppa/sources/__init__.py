@@ -5,6 +5,7 @@ its name is the scheme of its URIs (``spead``, ``dada``), or the extension of it
 files, and the object behind it turns a list of URIs into a `Source`.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -89,7 +90,7 @@ def split_options(uri: str) -> tuple[str, dict[str, str]]:
 def _kind(uri: str, installed: dict[str, EntryPoint]) -> str:
     """Tell the entry point of a URI: content first, then scheme, then extension."""
     path = Path(split_options(uri)[0])
-    if path.is_file():
+    if os.path.isfile(path):  # noqa: PTH113 - that of pathlib raises in a locked folder
         try:
             with path.open("rb") as file:
                 start = file.read(16)

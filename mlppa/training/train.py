@@ -86,8 +86,10 @@ class Recipe(BaseModel):
         """
         try:
             content = tomllib.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise ConfigError(path, str(error), "give a recipe in TOML") from error
+        except OSError as error:
+            raise ConfigError(path, str(error.strerror), "give a recipe in TOML") from error
+        except ValueError as error:
+            raise ConfigError(path, f"not TOML: {error}", "correct that line") from error
         return checked(cls, content, str(path))
 
 
