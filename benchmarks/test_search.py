@@ -19,7 +19,7 @@ from .telescope import GULP_S, HEADER, PLAN, cleaned, raw
 
 
 def test_the_engine_against_the_oracle(benchmark: BenchmarkFixture, tell: Tell) -> None:
-    """The same rows by both, in one run; the oracle with the delays that the tree makes."""
+    """The same rows by both, in one run; the oracle sums as the trees do."""
     octave = replace(PLAN.search.octaves[0], sweeps=PLAN.search.octaves[0].sweeps[:256])
     outputs = 4 * octave.tile
     noise = np.random.default_rng(1).normal(0, 4, (HEADER.nchans, octave.halo + outputs))
@@ -28,7 +28,7 @@ def test_the_engine_against_the_oracle(benchmark: BenchmarkFixture, tell: Tell) 
     threshold = 4.0 * 4.0 * HEADER.nchans**0.5
     fast = benchmark(engine, rows, octave, threshold)
     began = perf_counter()
-    slow = Oracle(engine.delays(octave))(rows, octave, threshold)
+    slow = Oracle(engine.trees(octave))(rows, octave, threshold)
     oracle_s = perf_counter() - began
     engine.close()
     assert len(slow.score) > 0

@@ -64,7 +64,7 @@ def test_the_engine_equals_the_oracle(
     for octave in octaves(grid, freqs, 1e-3):
         rows = rows_for(octave, tiles, seed)
         rows[seed % nchans] = 0  # a masked channel
-        plain = Oracle(ENGINE.delays(octave))
+        plain = Oracle(ENGINE.trees(octave))
         assert_same(ENGINE(rows, octave, ALL), plain(rows, octave, ALL))
         threshold = 3.0 * rows.std() * np.sqrt(nchans)
         assert_same(ENGINE(rows, octave, threshold), plain(rows, octave, threshold))
@@ -79,7 +79,7 @@ def test_any_list_of_sweeps_can_be_planned(sweeps: list[int], nchans: int) -> No
     shape = channel_shape(np.linspace(800, 400, nchans))
     octave = Octave(0, np.array(sorted(sweeps)), shape, 3)
     rows = rows_for(octave, 1, seed=1)
-    assert_same(ENGINE(rows, octave, ALL), Oracle(ENGINE.delays(octave))(rows, octave, ALL))
+    assert_same(ENGINE(rows, octave, ALL), Oracle(ENGINE.trees(octave))(rows, octave, ALL))
 
 
 @pytest.mark.parametrize("nchans", [16, 100, 1024])

@@ -165,7 +165,7 @@ def test_the_oracle_finds_what_the_kernel_finds() -> None:
     from mlppa.gulps import gulps
 
     def as_the_tree(rows: Int8Array, octave: Octave, threshold: float) -> Peaks:
-        return Oracle(ENGINE.delays(octave))(rows, octave, threshold)
+        return Oracle(ENGINE.trees(octave))(rows, octave, threshold)
 
     block = cut(recorded(SKY), [3000])[0]
     cleaned = list(clean(gulps([block], plan.gulp), len(plan.search.octaves), plan.baseline))

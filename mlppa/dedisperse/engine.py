@@ -1,30 +1,20 @@
 """The CPU's kernel: trees over runs of rows, shared out to threads."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..data import Int8Array
 from . import BLOCK, GROUP, MARGIN, NARROW_HALO, Octave, Peaks, padded_rows
 from .boxcars import SCORE_COUNTS
 from .program import Layout, Program, compile_tree
-from .tree import Ints
+from .tree import Ints, Node, node_delays
 
 #: A run of rows spans at most this many samples of sweep: its sums stay in the cache.
 RUN_SWEEP = 1024
 
 #: And is cut in parts of about so many rows, that threads may share.
 RUN_ROWS = 512
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Scratch:
-    """What a thread works in."""
-
-    rows: NDArray[np.int16]
-    sums: NDArray[np.int16]
 
 
 class Engine:
@@ -53,7 +43,12 @@ class Engine:
 
     def delays(self, octave: Octave) -> Ints:
         """Delay of every channel in every row as summed, shape (nrows, nchans)."""
-        return np.concatenate([program.delays for _, program in self._plan(octave, 1 << 20)])
+        delays = np.concatenate([node_delays(tree) for tree in self.trees(octave)])
+        return delays[:, np.argsort(np.argsort(octave.shape, kind="stable"))]
+
+    def trees(self, octave: Octave) -> list[Node]:
+        """Give the plans of all runs of rows; see `oracle.Oracle`."""
+        return [program.tree for _, program in self._plan(octave, 1 << 20)]
 
     def __call__(self, rows: Int8Array, octave: Octave, threshold: float) -> Peaks:
         """Screen all rows of an octave."""
@@ -70,10 +65,11 @@ class Engine:
             shape = (-(-nrows // GROUP), outputs // BLOCK)
             score = np.empty(shape, np.int16)
             level = np.empty(shape, np.uint8)
-            base = -(-program.scratch // BLOCK) * BLOCK
             nsums = (outputs + octave.wide_halo) // 32
             extra = BLOCK + 10 * (NARROW_HALO + octave.tile + BLOCK) + 5 * (nsums + BLOCK)
-            scratch = np.zeros(base + extra, np.int16)
+            scratch = np.zeros(extra, np.int16)
+            parts = np.zeros(program.scratch, np.int8)
+            parts[program.zeros + 1 : 2 * program.zeros : 2] = 1
             sums = np.empty(nrows * nsums, np.int16)
             flat = score.reshape(-1), level.reshape(-1)
             pairs = scratch.view(np.int32)
@@ -81,19 +77,21 @@ class Engine:
             kernels.screen_rows(
                 program.steps,
                 program.roots,
+                program.zeros,
+                -program.tree.bits,
                 raw,
+                parts,
                 tiles,
                 octave.levels,
                 scratch,
                 pairs,
-                base,
                 lowest,
                 *flat,
                 sums,
             )
             if octave.levels > kernels.NARROW:
                 warm = octave.wide_halo // 32
-                kernels.screen_sums(sums, nrows, warm, octave.levels, scratch, pairs, base, *flat)
+                kernels.screen_sums(sums, nrows, warm, octave.levels, scratch, pairs, *flat)
             group, block = np.nonzero(score >= lowest)
             return Peaks(
                 group + where.start // GROUP,

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from . import BLOCK, GROUP, NARROW_HALO
 from .boxcars import ODD_WEIGHTS, WEIGHTS
-from .program import ADD_CHANNELS, ADD_FEW_CHANNELS
+from .program import ADD_CHANNELS, ADD_ROWS, BITS, COUNT, KIND, ODD, SAMPLES, SOURCE, TO
 
+type Int8s = NDArray[np.int8]
 type Int16s = NDArray[np.int16]
 type Int64s = NDArray[np.int64]
 
@@ -39,48 +40,78 @@ def _add16(a, b):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
+def _sum16(a, b):  # type: ignore[no-untyped-def]
+    return int16(a + b)
+
+
+@njit(inline="always")
 def _weigh(total, weight):  # type: ignore[no-untyped-def]
     return int16((int32(total) * int32(weight)) >> int32(16))
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
-def run_steps(steps: Int64s, raw: NDArray[np.int8], scratch: Int16s, begin: int) -> None:
+def run_steps(steps: Int64s, raw: Int8s, parts: Int8s, zeros: int, begin: int) -> None:
     """Work off the instructions of a program for the tile that begins at ``begin``."""
     for k in range(steps.shape[0]):
-        to, n = uint64(steps[k, 1]), uint64(steps[k, 2])
-        if steps[k, 0] == ADD_CHANNELS:
-            a, b = uint64(steps[k, 4] + begin), uint64(steps[k, 5] + begin)
-            c, d = uint64(steps[k, 6] + begin), uint64(steps[k, 7] + begin)
-            e, f = uint64(steps[k, 8] + begin), uint64(steps[k, 9] + begin)
-            g, h = uint64(steps[k, 10] + begin), uint64(steps[k, 11] + begin)
+        to, n = uint64(steps[k, TO]), uint64(steps[k, SAMPLES])
+        if steps[k, KIND] == ADD_CHANNELS:
+            add_channels(steps[k], raw, parts, begin)
+        elif steps[k, KIND] == ADD_ROWS:
+            add_rows(steps[k], parts, zeros)
+        else:
             for i in range(n):
-                low = _add8(_add8(raw[a + i], raw[b + i]), _add8(raw[c + i], raw[d + i]))
-                high = _add8(_add8(raw[e + i], raw[f + i]), _add8(raw[g + i], raw[h + i]))
-                scratch[to + i] = int16(_add8(low, high))
-        elif steps[k, 0] == ADD_FEW_CHANNELS:
-            for i in range(n):
-                scratch[to + i] = int16(0)
-            for source in range(4, 4 + steps[k, 3]):
+                parts[to + i] = int8(0)
+            for source in range(SOURCE, SOURCE + steps[k, COUNT]):
                 a = uint64(steps[k, source] + begin)
                 for i in range(n):
-                    scratch[to + i] = _add16(scratch[to + i], raw[a + i])
-        else:
-            a, b = uint64(steps[k, 4]), uint64(steps[k, 5])
-            c, d = uint64(steps[k, 6]), uint64(steps[k, 7])
-            for i in range(n):
-                low = _add16(scratch[a + i], scratch[b + i])
-                scratch[to + i] = _add16(low, _add16(scratch[c + i], scratch[d + i]))
+                    parts[to + i] = _add8(parts[to + i], raw[a + i])
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
-def make_row(source: Int64s, scratch: Int16s, to: int, n: int) -> None:
-    """Add the eight rows that make a row of the whole band."""
+def add_channels(step: Int64s, raw: Int8s, parts: Int8s, begin: int) -> None:
+    """Make a row of a leaf, of the eight channels that the instruction names."""
+    to, n, s = uint64(step[TO]), uint64(step[SAMPLES]), SOURCE
+    a, b = uint64(step[s] + begin), uint64(step[s + 1] + begin)
+    c, d = uint64(step[s + 2] + begin), uint64(step[s + 3] + begin)
+    e, f = uint64(step[s + 4] + begin), uint64(step[s + 5] + begin)
+    g, h = uint64(step[s + 6] + begin), uint64(step[s + 7] + begin)
+    for i in range(n):
+        low = _add8(_add8(raw[a + i], raw[b + i]), _add8(raw[c + i], raw[d + i]))
+        high = _add8(_add8(raw[e + i], raw[f + i]), _add8(raw[g + i], raw[h + i]))
+        parts[to + i] = _add8(low, high)
+
+
+@njit(nogil=True, cache=True, boundscheck=False)
+def add_rows(step: Int64s, parts: Int8s, zeros: int) -> None:
+    """Make a row of four, divided by a power of two; every other sample rounds up."""
+    to, n, s = uint64(step[TO]), uint64(step[SAMPLES]), SOURCE
+    a, b, c, d = uint64(step[s]), uint64(step[s + 1]), uint64(step[s + 2]), uint64(step[s + 3])
+    turn = uint64(zeros + step[ODD])
+    quarter = step[BITS] == 2
+    most = int16(1 if quarter else 0)
+    for i in range(n):
+        low = _sum16(int16(parts[a + i]), int16(parts[b + i]))
+        high = _sum16(int16(parts[c + i]), int16(parts[d + i]))
+        up = _sum16(int16(parts[turn + i]), most)
+        total = int16(_sum16(_sum16(low, high), up) >> int16(1))
+        if quarter:
+            total = int16(total >> int16(1))
+        parts[to + i] = int8(min(max(total, int16(-128)), int16(127)))
+
+
+@njit(nogil=True, cache=True, boundscheck=False)
+def make_row(source: Int64s, parts: Int8s, bits: int, scratch: Int16s, to: int, n: int) -> None:
+    """Add the eight rows that make a row of the whole band, and multiply by ``2**bits``."""
     a, b, c, d = uint64(source[0]), uint64(source[1]), uint64(source[2]), uint64(source[3])
     e, f, g, h = uint64(source[4]), uint64(source[5]), uint64(source[6]), uint64(source[7])
+    factor, highest = int16(1 << bits), int16(32767 >> bits)
     for i in range(n):
-        p = _add16(_add16(scratch[a + i], scratch[b + i]), _add16(scratch[c + i], scratch[d + i]))
-        q = _add16(_add16(scratch[e + i], scratch[f + i]), _add16(scratch[g + i], scratch[h + i]))
-        scratch[to + i] = _add16(p, q)
+        p = _sum16(int16(parts[a + i]), int16(parts[b + i]))
+        q = _sum16(int16(parts[c + i]), int16(parts[d + i]))
+        r = _sum16(int16(parts[e + i]), int16(parts[f + i]))
+        t = _sum16(int16(parts[g + i]), int16(parts[h + i]))
+        total = _sum16(_sum16(p, q), _sum16(r, t))
+        scratch[to + i] = int16(min(max(total, int16(-highest)), highest) * factor)
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
@@ -189,7 +220,7 @@ def _level_of(highest, scratch, best, block):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, boundscheck=False)
 def screen_rows(  # type: ignore[no-untyped-def]
-    steps, roots, raw, tiles, levels, scratch, pairs, base, lowest, score, level, sums
+    steps, roots, zeros, bits, raw, parts, tiles, levels, scratch, pairs, lowest, score, level, sums
 ):
     """Screen a run of rows: its tree tile by tile, boxcars up to 64 samples, sums of 32.
 
@@ -212,19 +243,19 @@ def screen_rows(  # type: ignore[no-untyped-def]
     place = np.empty(NARROW + 1, np.uint64)
     best = np.empty(NARROW + 1, np.uint64)
     for k in range(NARROW + 1):
-        place[k] = uint64(base) + uint64(k) * space
-        best[k] = uint64(base) + uint64(NARROW + 1) * space + uint64(k) * n
+        place[k] = uint64(k) * space
+        best[k] = uint64(NARROW + 1) * space + uint64(k) * n
     fold = best[NARROW] + n
     nblocks = count * tile // BLOCK
     nsums = (warm + count) * tile // 32
     last = place[NARROW] + (h >> uint64(NARROW))
     for t in range(warm + count):
-        run_steps(steps, raw, scratch, t * tile)
+        run_steps(steps, raw, parts, zeros, t * tile)
         for row in range(roots.shape[0]):
             if row % GROUP == 0:
                 for i in range(best[0], best[NARROW] + n):
                     scratch[i] = _LOWEST
-            make_row(roots[row], scratch, place[0], h + n)
+            make_row(roots[row], parts, bits, scratch, place[0], h + n)
             if t >= warm:
                 score_row(scratch, place[0] + h, best[0], n)
             make_levels(scratch, pairs, place, h, n, levels, best, t >= warm)
@@ -236,7 +267,7 @@ def screen_rows(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
-def screen_sums(sums, nrows, nwarm, levels, scratch, pairs, base, score, level):  # type: ignore[no-untyped-def]
+def screen_sums(sums, nrows, nwarm, levels, scratch, pairs, score, level):  # type: ignore[no-untyped-def]
     """Screen the boxcars of more than 64 samples, made of sums of 32; better ones replace.
 
     Parameters
@@ -247,7 +278,7 @@ def screen_sums(sums, nrows, nwarm, levels, scratch, pairs, base, score, level):
     nsums = len(sums) // nrows
     nout = nsums - nwarm
     nblocks = nout // 2
-    a = uint64(base)
+    a = uint64(0)
     b = a + uint64(nsums + BLOCK)
     best = b + uint64(nsums + BLOCK)
     for group in range((nrows + GROUP - 1) // GROUP):

@@ -1,11 +1,14 @@
 """The screen in plain NumPy: slow, obvious, and what every other kernel must equal."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Int8Array
 from . import BLOCK, GROUP, MARGIN, NARROW_HALO, Octave, Peaks
 from .boxcars import SCORE_COUNTS, scores
+from .tree import Node
 
 
 class Oracle:
@@ -13,25 +16,31 @@ class Oracle:
 
     Parameters
     ----------
-    delays
-        Delay of every channel in every row, shape (nrows, nchans); by default the exact
-        ones, rounded to samples. Those that a tree makes differ by a sample here and there.
+    trees
+        Sum as these trees do, one after the other: their delays differ by a sample here
+        and there, and they round. By default all channels are added at their exact delay,
+        rounded to samples.
     """
 
-    def __init__(self, delays: NDArray[np.int64] | None = None) -> None:
-        self._delays = delays
+    def __init__(self, trees: Sequence[Node] | None = None) -> None:
+        self._trees = trees
 
     def __call__(self, rows: Int8Array, octave: Octave, threshold: float) -> Peaks:
         """Screen all rows of an octave; see `dedisperse.Kernel`."""
-        delays = exact_delays(octave) if self._delays is None else self._delays
         outputs = rows.shape[1] - octave.halo
         past = octave.wide_halo + NARROW_HALO
-        first = octave.sweeps[-1] + MARGIN // 2
+        first = octave.sweeps[-1] + MARGIN // 2 - octave.sweeps
+        if self._trees is None:
+            all_series = shift_sum(rows, first[:, None] + exact_delays(octave), past + outputs)
+        else:
+            by_delay = rows[np.argsort(octave.shape, kind="stable")].astype(np.int32)
+            whole = np.concatenate([tree_sums(tree, by_delay) for tree in self._trees])
+            all_series = whole[
+                np.arange(len(whole))[:, None], first[:, None] + np.arange(past + outputs)
+            ]
         found: list[tuple[float, ...]] = []
         for group, start in enumerate(range(0, len(octave.sweeps), GROUP)):
-            part = slice(start, start + GROUP)
-            shifts = first - octave.sweeps[part, None] + delays[part]
-            series = shift_sum(rows, shifts, past + outputs)
+            series = all_series[start : start + GROUP]
             best = np.max([scores(row, octave.levels, outputs) for row in series], axis=0)
             maxima = best.reshape(octave.levels + 1, -1, BLOCK).max(axis=2)
             score = SCORE_COUNTS * maxima.max(axis=0)
@@ -73,3 +82,33 @@ def shift_sum(
         for channel, first in zip(rows, shift, strict=True):
             series += channel[first : first + nout]
     return out
+
+
+def tree_sums(node: Node, rows: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Sum channels as a tree does.
+
+    Parameters
+    ----------
+    rows
+        Channels in the order of rising delay, shape (nchans, nsamples).
+
+    Returns
+    -------
+    sums
+        Every row of the node at every sample of its first channel, shape (nrows, nsamples);
+        where a channel ends before that, its last sample stands in.
+    """
+    nsamples = rows.shape[1]
+    time = np.arange(nsamples)
+    total = np.zeros((len(node.sweeps), nsamples), np.int32)
+    for i, shift in enumerate(node.shift):
+        if node.pick is None:
+            part = np.broadcast_to(rows[node.first + i], total.shape)
+        else:
+            part = np.clip(tree_sums(node.children[i], rows), -128, 127)[node.pick[i]]
+        total += np.take_along_axis(part, np.clip(time + shift[:, None], 0, nsamples - 1), axis=1)
+    if node.bits < 0:
+        return total << -node.bits
+    if node.bits > 0:
+        return (total + time % 2 + node.bits - 1) >> node.bits
+    return total

@@ -1,22 +1,26 @@
 """A tree as a list of instructions for one tile of time, to be worked off depth first.
 
 So the partial sums that are alive at a time fit the second-level cache. They lie on two
-stacks of int16 scratch: the rows of a node on one, those of its children on the other.
+stacks of int8 scratch: the rows of a node on one, those of its children on the other.
 """
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from .tree import Ints, Node, node_delays, plan_tree, root_shift
+from .tree import LEAF, ROOT, Ints, Node, plan_tree
 
-#: Kinds of instructions: add up to eight channels (int8), or four rows (int16).
+#: Kinds of instructions: add eight channels, or fewer, or four rows.
 ADD_CHANNELS, ADD_FEW_CHANNELS, ADD_ROWS = 0, 1, 2
 
 #: Things that one instruction can add.
-SOURCES = 8
+SOURCES = max(LEAF, ROOT)
 
-#: Rows are laid out in steps of so many elements: a whole vector of int16, twice.
+#: An instruction is its kind, where to, samples, things to add, bits to divide by, and
+#: whether it begins on an odd sample; then come its sources.
+KIND, TO, SAMPLES, COUNT, BITS, ODD, SOURCE = range(7)
+
+#: Rows are laid out in steps of so many elements: a whole vector.
 STEP = 64
 
 
@@ -48,50 +52,45 @@ class Program:
 
     Parameters
     ----------
+    tree
+        The plan, channels in the order of rising delay.
     steps
-        One instruction a line: kind, first scratch element of the result, samples, how
-        many things to add, and the first elements of these; shape (n, 4 + SOURCES).
+        One instruction a line, shape (n, SOURCE + SOURCES).
     roots
         For each row the scratch elements of the eight rows that make it, (nrows, 8).
+    zeros
+        How many elements in front of the scratch must stay zero. As many follow that
+        must be 0, 1, 0, 1, ...: what a division rounds up by.
     scratch
-        Elements of scratch that it needs; the first of them must stay zero.
-    delays
-        Delay of every channel as summed, channels in the order of the data rows,
-        shape (nrows, nchans).
+        Elements of scratch that it needs.
     """
 
+    tree: Node
     steps: Ints
     roots: Ints
+    zeros: int
     scratch: int
-    delays: Ints
 
 
 def compile_tree(shape_by_delay: np.ndarray, sweeps: Ints, layout: Layout) -> Program:
     """Plan the tree of a run of sweeps and write it down as instructions."""
-    root = plan_tree(shape_by_delay, sweeps)
-    late = root_shift(root, shape_by_delay)
+    tree = plan_tree(shape_by_delay, sweeps)
     emitter = _Emitter(layout)
-    emitter.lay_out(root, layout.first - sweeps + late, np.full(len(sweeps), layout.length))
-    # a row of zeros in front stands in for children that are not there
-    zeros = _in_steps(layout.length)
-    roots = emitter.make_children(root, 0)
+    emitter.lay_out(tree, layout.first - sweeps, np.full(len(sweeps), layout.length))
+    roots = emitter.make_children(tree, 0)
     steps, parity = np.concatenate(emitter.steps), np.concatenate(emitter.parity)
-    bases = np.array([zeros, zeros + emitter.most[0]])
-    steps[:, 1] += bases[parity]
-    inner = steps[:, 0] == ADD_ROWS
-    steps[inner, 4:] = _placed(steps[inner, 4:], bases[1 - parity[inner], None])
-    delays = np.empty((len(sweeps), len(layout.rows)), np.int64)
-    delays[:, layout.rows] = node_delays(root) + late[:, None]
-    scratch = int(bases[1]) + emitter.most[1] + 4 * STEP
-    return Program(steps, _placed(roots, bases[0]), scratch, delays)
+    # a row of zeros stands in for children that are not there
+    zeros = int(steps[:, SAMPLES].max()) + STEP
+    bases = np.array([2 * zeros, 2 * zeros + emitter.most[0]])
+    steps[:, TO] += bases[parity]
+    inner = steps[:, KIND] == ADD_ROWS
+    steps[inner, SOURCE:] = _placed(steps[inner, SOURCE:], bases[1 - parity[inner], None])
+    scratch = int(bases[1]) + emitter.most[1] + STEP
+    return Program(tree, steps, _placed(roots, bases[0]), zeros, scratch)
 
 
 def _placed(sources: Ints, base: np.ndarray) -> Ints:
     return np.where(sources < 0, 0, sources + base)
-
-
-def _in_steps(samples: int) -> int:
-    return -(-int(samples) // STEP) * STEP
 
 
 @dataclass
@@ -106,46 +105,47 @@ class _Emitter:
     def lay_out(self, node: Node, first: Ints, count: Ints) -> None:
         """Note which samples of each row its parents need: (first raw sample, how many)."""
         self.windows[id(node)] = first, count
+        if node.pick is None:
+            return
         for child, pick, shift in zip(node.children, node.pick, node.shift, strict=True):
-            begin = np.full(len(child.sweeps), np.iinfo(np.int64).max)
-            end = np.full(len(child.sweeps), np.iinfo(np.int64).min)
-            np.minimum.at(begin, pick, first + shift)
-            np.maximum.at(end, pick, first + shift + count)
-            if child.children:
-                self.lay_out(child, begin, end - begin)
+            begins = first + shift
+            runs = np.flatnonzero(np.diff(pick, prepend=-1))
+            begin = np.minimum.reduceat(begins, runs)
+            self.lay_out(child, begin, np.maximum.reduceat(begins + count, runs) - begin)
 
     def make_children(self, node: Node, parity: int) -> Ints:
         """Make the children of a node on a stack; the sources of its rows, -1 for none."""
         first, _ = self.windows[id(node)]
         sources = np.full((len(node.sweeps), SOURCES), -1, np.int64)
-        children = zip(node.children, node.pick, node.shift, strict=True)
-        for i, (child, pick, shift) in enumerate(children):
-            if child.children:
-                slots = self.make_rows(child, parity)
-                begin, _ = self.windows[id(child)]
-                sources[:, i] = slots[pick] + first + shift - begin[pick]
-            else:
-                sources[:, i] = self.layout.rows[child.first] * self.layout.stride + first + shift
+        if node.pick is None:
+            rows = self.layout.rows[node.first : node.last] * self.layout.stride
+            sources[:, : len(rows)] = rows + (first + node.shift).T
+            return sources
+        for i, (child, pick) in enumerate(zip(node.children, node.pick, strict=True)):
+            slots = self.make_rows(child, parity)
+            begin, _ = self.windows[id(child)]
+            sources[:, i] = (slots - begin)[pick] + first + node.shift[i]
         return sources
 
     def make_rows(self, node: Node, parity: int) -> Ints:
         """Make the rows of a node on a stack; where they lie."""
-        _, count = self.windows[id(node)]
+        first, count = self.windows[id(node)]
         before = self.top[1 - parity]
         sources = self.make_children(node, 1 - parity)
+        things = len(node.shift)
         kind = ADD_ROWS
-        if not node.children[0].children:
-            kind = ADD_CHANNELS if len(node.children) == SOURCES else ADD_FEW_CHANNELS
+        if node.pick is None:
+            kind = ADD_CHANNELS if things == LEAF else ADD_FEW_CHANNELS
         # whole vectors, though a few samples more are read than a row needs; and one
         # step between rows, as strides of a power of two would share cache sets
         samples = -(-count // STEP) * STEP
         ends = self.top[parity] + np.cumsum(samples + STEP)
         slots = ends - samples - STEP
         self.top[parity] = int(ends[-1])
-        steps = np.empty((len(slots), 4 + SOURCES), np.int64)
-        steps[:, 0], steps[:, 1] = kind, slots
-        steps[:, 2], steps[:, 3] = samples, len(node.children)
-        steps[:, 4:] = sources
+        steps = np.empty((len(slots), SOURCE + SOURCES), np.int64)
+        steps[:, KIND], steps[:, TO], steps[:, SAMPLES] = kind, slots, samples
+        steps[:, COUNT], steps[:, BITS], steps[:, ODD] = things, node.bits, first % 2
+        steps[:, SOURCE:] = sources
         self.steps.append(steps)
         self.parity.append(np.full(len(slots), parity))
         self.most[parity] = max(self.most[parity], self.top[parity])

@@ -6,9 +6,14 @@ delays that differ inside them; sums of neighbours are summed again, up to the b
 A row of a node stands for a sweep; its children's rows are the nearest ones, shifted so
 that the mean delay is right. Rows that nobody uses are not made, channels need be no
 power of two, and the sweeps may be any ascending list.
+
+Partial sums keep to 8 bits. With samples of 4 counts a sum of eight channels has a noise
+of 11 counts; sums of four such rows are halved and have 11 again, the last ones below the
+root are quartered and have 6. So rounding adds 0.4 % to the variance, and a sample of a
+pulse that fills the band is whole up to an S/N of 60.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,20 +34,25 @@ class Node:
         Sweep of the whole band that each row stands for, shape (nrows,).
     mean
         Mean delay of the channels as summed, in samples, shape (nrows,).
+    shift
+        Row r reads child i ``shift[i, r]`` samples later, shape (nchildren, nrows).
+    bits
+        Its sums are divided by ``2**bits``; the root multiplies by what was divided by.
     children
-        Nodes of neighbouring channels; a channel alone has none.
-    pick, shift
-        Row r is the sum over children i of their row ``pick[i][r]``, read
-        ``shift[i][r]`` samples later.
+        Nodes of neighbouring channels; the children of a leaf are the channels.
+    pick
+        Row r is the sum over children i of their row ``pick[i, r]``, same shape as
+        ``shift``; every row of a child is wanted, and in ascending order.
     """
 
     first: int
     last: int
     sweeps: NDArray[np.float64]
     mean: NDArray[np.float64]
+    shift: Ints
+    bits: int = 0
     children: tuple["Node", ...] = ()
-    pick: tuple[Ints, ...] = ()
-    shift: tuple[Ints, ...] = ()
+    pick: Ints | None = None
 
 
 def plan_tree(shape: NDArray[np.float64], sweeps: Ints) -> Node:
@@ -55,10 +65,13 @@ def plan_tree(shape: NDArray[np.float64], sweeps: Ints) -> Node:
     sweeps
         Sweeps in samples, ascending, shape (nrows,).
     """
-    sizes = [1, min(LEAF, len(shape))]
+    sizes = [min(LEAF, len(shape))]
     while -(-len(shape) // sizes[-1]) > ROOT:
         sizes.append(sizes[-1] * BRANCH)
-    return _node(shape, (0, len(shape)), sizes, sweeps.astype(np.float64))
+    bits = -len(sizes) if len(sizes) > 1 else 0
+    root = _node(shape, (0, len(shape)), sizes, sweeps.astype(np.float64), bits)
+    late = np.floor(sweeps * shape.mean() - root.mean + 0.5)
+    return replace(root, mean=root.mean + late, shift=root.shift + late.astype(np.int64))
 
 
 def _node(
@@ -66,36 +79,39 @@ def _node(
     channels: tuple[int, int],
     sizes: list[int],
     sweeps: NDArray[np.float64],
+    bits: int,
 ) -> Node:
+    """Plan the sums of ``channels``, made of nodes of ``sizes[-1]`` channels."""
     first, last = channels
     if not sizes:
-        return Node(first, last, sweeps, np.zeros(len(sweeps)))
-    children, pick, shift = [], [], []
+        delays = np.multiply.outer(shape[first:last] - shape[first], sweeps)
+        shift = np.floor(delays + 0.5).astype(np.int64)
+        return Node(first, last, sweeps, shift.mean(axis=0), shift)
+    children, picks, shifts = [], [], []
     mean = np.zeros(len(sweeps))
+    below = 0 if len(sizes) == 1 else 2 if bits < 0 else 1
     for a in range(first, last, sizes[-1]):
         b = min(a + sizes[-1], last)
         # a row of the child for every sample of sweep inside it, where a row here wants one
         inside = shape[b - 1] - shape[a]
-        keys, which = np.unique(np.floor(sweeps * inside + 0.5), return_inverse=True)
-        child = _node(shape, (a, b), sizes[:-1], keys / inside if inside > 0 else keys)
+        delay = np.floor(sweeps * inside + 0.5)
+        fresh = np.diff(delay, prepend=-1) > 0
+        keys, pick = delay[fresh], np.cumsum(fresh) - 1
+        keys = keys / inside if inside > 0 else keys
+        child = _node(shape, (a, b), sizes[:-1], keys, below)
         wanted = sweeps * (shape[a:b].mean() - shape[first])
-        later = np.floor(wanted - child.mean[which] + 0.5)
-        mean += (b - a) / (last - first) * (later + child.mean[which])
+        later = np.floor(wanted - child.mean[pick] + 0.5)
+        mean += (b - a) / (last - first) * (later + child.mean[pick])
         children.append(child)
-        pick.append(which)
-        shift.append(later.astype(np.int64))
-    return Node(first, last, sweeps, mean, tuple(children), tuple(pick), tuple(shift))
-
-
-def root_shift(root: Node, shape: NDArray[np.float64]) -> Ints:
-    """Delay of each row behind the top channel, so that the mean of the band is right."""
-    return np.asarray(np.floor(root.sweeps * shape.mean() - root.mean + 0.5), np.int64)
+        picks.append(pick)
+        shifts.append(later.astype(np.int64))
+    return Node(first, last, sweeps, mean, np.array(shifts), bits, tuple(children), np.array(picks))
 
 
 def node_delays(node: Node) -> Ints:
     """Delay of every channel as a node sums it, shape (nrows, channels of the node)."""
-    if not node.children:
-        return np.zeros((len(node.sweeps), 1), np.int64)
+    if node.pick is None:
+        return node.shift.T
     parts = [
         node_delays(child)[pick] + shift[:, None]
         for child, pick, shift in zip(node.children, node.pick, node.shift, strict=True)
