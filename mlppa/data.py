@@ -188,6 +188,23 @@ class History:
         oldest = gulp.start - nsamples
         return History((*(g for g in self.gulps if g.stop > oldest), gulp))
 
+    def good_throughout(self, start: int, stop: int) -> BoolArray | None:
+        """Give the channels that carry signal in every sample of [start, stop), (nchans,).
+
+        None where a sample has no signal, or other channels than another sample.
+        """
+        good: BoolArray | None = None
+        reached = start
+        for gulp in self.gulps:
+            if gulp.start <= reached < min(gulp.stop, stop):
+                valid = gulp.valid[reached - gulp.start : stop - gulp.start]
+                if good is None:
+                    good = gulp.good
+                if not valid.all() or (good is not gulp.good and (good != gulp.good).any()):
+                    return None
+                reached = gulp.stop
+        return good if reached >= stop else None
+
     def take(self, start: int, octave: int, out: Int8Array) -> None:
         """Copy the samples of one octave from ``start`` on into ``out``, (nchans, nsamples)."""
         stop, reached = start + out.shape[1], start

@@ -76,10 +76,10 @@ def dm_time_image(candidate: Candidate, history: History, plan: SearchPlan) -> F
 def draw(candidate: Candidate, image: Float32Array, history: History, plan: SearchPlan) -> Picture:
     """Prepare what a person looks at: waterfall, profiles and the image with its axes."""
     octave = max(candidate.octave - 1, 0)
-    sums, cells = _pixels(candidate, history, plan, octave, PICTURE_COLUMNS, blanks=True)
+    sums, cells = _pixels(candidate, history, plan, octave)
     middle = candidate.sample + plan.mean_shape * candidate.dm / plan.unit_dm
     undispersed = replace(candidate, sample=middle, dm=0.0)
-    zero = _pixels(undispersed, history, plan, octave, PICTURE_COLUMNS, blanks=True)
+    zero = _pixels(undispersed, history, plan, octave)
     nsub = min(PICTURE_SUBBANDS, len(plan.freqs_mhz))
     edges = np.linspace(0, len(plan.freqs_mhz), nsub, endpoint=False).astype(int)
     pixel_ms = 1e3 * plan.tsamp_s * 2**octave
@@ -102,51 +102,61 @@ def draw(candidate: Candidate, image: Float32Array, history: History, plan: Sear
 def _image(
     candidate: Candidate, history: History, plan: SearchPlan
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Sum an image up: counts, and how many samples carry signal, shape (res, res)."""
-    from .dedisperse.exact import shift_sum
+    """Sum an image up: counts, and how many samples carry signal, shape (res, res).
 
-    sums, cells = _pixels(candidate, history, plan, candidate.octave, 2 * plan.res)
+    The latter has shape (1, 1) where all pixels hold the same.
+    """
+    from .dedisperse.exact import pixels, shift_sum
+
+    pixel = 2**candidate.octave
+    starts = _starts(candidate, plan, candidate.octave, 2 * plan.res)
+    sums, cells = pixels(history, starts, 2 * plan.res, pixel)
     rows = np.arange(plan.res) - plan.res // 2
     offsets = np.multiply.outer(rows, plan.shape - plan.mean_shape)
     shifts = np.floor(offsets + 0.5).astype(np.int64) + plan.res // 2
-    return shift_sum(sums, shifts, plan.res), shift_sum(cells, shifts, plan.res)
+    image = shift_sum(sums, shifts, plan.res)
+    if cells is None:
+        return image, np.full((1, 1), len(starts) * pixel, np.int32)
+    return image, shift_sum(cells, shifts, plan.res)
 
 
-def _pixels(
-    candidate: Candidate,
-    history: History,
-    plan: SearchPlan,
-    octave: int,
-    npixels: int,
-    *,
-    blanks: bool = False,
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Dedisperse the channels at the candidate's DM and sum time into pixels.
-
-    With ``blanks``, stretches that a channel did not record carry no signal.
-
-    Returns
-    -------
-    sums, cells
-        Counts and number of samples with signal, shape (nchans, npixels); the pulse is
-        in the middle of pixel ``npixels // 2``.
-    """
-    from .dedisperse.exact import strips
-
+def _starts(candidate: Candidate, plan: SearchPlan, octave: int, npixels: int) -> NDArray[np.int64]:
+    """First sample of each channel, for the pulse to be in the middle of pixel npixels // 2."""
     pixel = 2**octave
     sweep = candidate.dm / plan.unit_dm
     middle = candidate.sample + plan.mean_shape * sweep
     begin = middle - (npixels // 2) * pixel - (pixel - 1) / 2
-    starts = channel_starts(plan, begin, np.array([sweep]))[0]
-    samples, weights = strips(history, starts, npixels * pixel)
-    if blanks:
-        stretches = samples.reshape(len(starts), -1, BLANK)
-        weights *= np.repeat(stretches.any(axis=2), BLANK, axis=1)
-    shape = (len(starts), npixels, pixel)
-    return (
-        samples.reshape(shape).sum(axis=2, dtype=np.int32),
-        weights.reshape(shape).sum(axis=2, dtype=np.int32),
-    )
+    starts: NDArray[np.int64] = channel_starts(plan, begin, np.array([sweep]))[0]
+    return starts
+
+
+def _pixels(
+    candidate: Candidate, history: History, plan: SearchPlan, octave: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Sum the channels of a picture up, at the candidate's DM.
+
+    Stretches that a channel did not record carry no signal.
+
+    Returns
+    -------
+    sums, cells
+        Counts and number of samples with signal, shape (nchans, PICTURE_COLUMNS); the
+        pulse is in the middle of pixel ``PICTURE_COLUMNS // 2``.
+    """
+    from .dedisperse.exact import strips
+
+    pixel = 2**octave
+    starts = _starts(candidate, plan, octave, PICTURE_COLUMNS)
+    cut = strips(history, starts, PICTURE_COLUMNS * pixel)
+    stretches = cut.samples.reshape(len(cut.channels), -1, BLANK)
+    recorded = np.repeat(stretches.any(axis=2), BLANK, axis=1)
+    if cut.weights is not None:
+        recorded &= cut.weights.view(np.bool_)
+    shape = (len(cut.channels), PICTURE_COLUMNS, pixel)
+    sums, cells = np.zeros((2, len(starts), PICTURE_COLUMNS), np.int32)
+    sums[cut.channels] = cut.samples.reshape(shape).sum(axis=2, dtype=np.int32)
+    cells[cut.channels] = recorded.reshape(shape).sum(axis=2, dtype=np.int32)
+    return sums, cells
 
 
 def _in_noise(sums: NDArray[np.integer], cells: NDArray[np.integer]) -> Float32Array:

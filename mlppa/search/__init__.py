@@ -118,6 +118,11 @@ def search(gulps: Iterable[CleanGulp], plan: SearchPlan, kernel: Kernel) -> Iter
         One per gulp, one for every stretch without data in between, and a last one
         without new samples that holds what was still waiting when the stream ended.
     """
+    from ..dedisperse import exact
+    from . import scores
+
+    exact.warm_up()
+    scores.warm_up()
     history, waiting = History(), np.empty(0, TRIGGER)
     final: list[Candidate] = []
     windows: list[Int8Array] = []

@@ -30,12 +30,18 @@ LEAST_PRESENT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class _Peak:
-    time: float  # middle of the boxcar at the band's mean delay, in samples
+class Peak:
+    """The highest S/N of a round of trials.
+
+    ``time`` is the middle of the boxcar at the band's mean delay, in samples; ``sweeps``
+    are the trials and ``snrs`` their best S/N, which tell the error of the DM.
+    """
+
+    time: float
     sweep: float
     width: int
     snr: float
-    sweeps: NDArray[np.float64]  # trials and their best S/N, for the error of the DM
+    sweeps: NDArray[np.float64]
     snrs: NDArray[np.float64]
 
 
@@ -50,7 +56,7 @@ def refine(trigger: Any, history: History, plan: "SearchPlan") -> Candidate | No
     reach = max(2.0 * width, float(trigger["span"]), 4.0)
     peak = None
     for _ in range(6):
-        peak = _best(history, plan, (time, sweep, width), (margin, reach))
+        peak = best_peak(history, plan, (time, sweep, width), (margin, reach))
         if peak is None:
             return None
         at_edge = peak.sweep in (peak.sweeps[0], peak.sweeps[-1]) and peak.sweep > 0
@@ -59,14 +65,14 @@ def refine(trigger: Any, history: History, plan: "SearchPlan") -> Candidate | No
         time, sweep, width, margin = peak.time, peak.sweep, peak.width, float(peak.width)
         reach = max(2.0 * width, 4.0)
     assert peak is not None
-    noise = _noise(history, plan, peak)
+    noise = noise_around(history, plan, peak)
     return Candidate(
         sample=peak.time - plan.mean_shape * peak.sweep,
         dm=peak.sweep * plan.unit_dm,
         dm_err=_sweep_error(peak) * plan.unit_dm,
         width_samples=peak.width,
         snr=peak.snr / noise,
-        snr_zero_dm=_snr_zero_dm(history, plan, peak) / noise,
+        snr_zero_dm=snr_zero_dm(history, plan, peak) / noise,
         octave=plan.image_octave(peak.width),
     )
 
@@ -96,65 +102,77 @@ def series(
         Band sums in counts, shape (nsweeps, nsamples), the first one at ``time`` at the
         mean delay.
     cells
-        How many channels contributed to each, same shape.
+        How many channels contributed to each, same shape; (1, 1) where all are the same.
     """
-    from ..dedisperse.exact import shift_sum, strips
+    from ..dedisperse.exact import shift_sum_int8, strips
 
     starts = channel_starts(plan, time, sweeps)
     first = starts.min(axis=0)
     shifts = starts - first
-    samples, weights = strips(history, first, nsamples + int(shifts.max()))
-    return shift_sum(samples, shifts, nsamples), shift_sum(weights, shifts, nsamples)
+    cut = strips(history, first, nsamples + int(shifts.max()))
+    if cut.weights is None:
+        if len(cut.channels) < len(first):
+            shifts = shifts[:, cut.channels]
+        sums = shift_sum_int8(cut.samples, shifts, nsamples)
+        return sums, np.full((1, 1), len(cut.channels), np.int32)
+    return (
+        shift_sum_int8(cut.samples, shifts, nsamples),
+        shift_sum_int8(cut.weights, shifts, nsamples),
+    )
 
 
-def _best(
+def best_peak(
     history: History,
     plan: "SearchPlan",
     at: tuple[float, float, int],
     within: tuple[float, float],
-) -> _Peak | None:
+) -> Peak | None:
+    """Find the best boxcar near ``at`` (time, sweep, width) and its S/N in plain noise.
+
+    The middle of the boxcar is at most its margin and width away, and the sweep at most
+    its reach: ``within`` is both.
+    """
+    from .scores import best_boxcars, best_partial_boxcars
+
     (time, sweep, width), (margin, reach) = at, within
     trials = np.unique(np.rint(sweep + np.linspace(-reach, reach, SWEEP_TRIALS)))
     trials = trials[trials >= 0]
     longest = min(2 * width, plan.max_width)
     widths = np.unique(np.rint(np.geomspace(max(longest / 4, 1), longest, WIDTH_TRIALS)))
+    widths = widths.astype(np.int64)
     half = int(margin) + 3 * width + 2
     begin = int(np.rint(time)) - half
     sums, cells = series(history, plan, begin, trials, 2 * half + 1)
-    zero = np.zeros((len(trials), 1), np.int64)
-    total = np.concatenate([zero, sums.cumsum(axis=1, dtype=np.int64)], axis=1)
-    present = np.concatenate([zero, cells.cumsum(axis=1, dtype=np.int64)], axis=1)
-    full = max(int(np.count_nonzero(history.gulps[-1].good)), 1)
-    best: tuple[float, int, int, int] | None = None
-    per_trial = np.zeros(len(trials))
-    for w in widths.astype(int):
-        energy, count = total[:, w:] - total[:, :-w], present[:, w:] - present[:, :-w]
-        use = count >= LEAST_PRESENT * full * w
-        snr = np.where(use, energy / (SIGMA * np.sqrt(np.maximum(count, 1))), 0)
-        middle = np.arange(snr.shape[1]) + (w - 1) / 2
-        snr[:, np.abs(middle - half) > margin + width] = 0
-        per_trial = np.maximum(per_trial, snr.max(axis=1))
-        trial, i = divmod(int(snr.argmax()), snr.shape[1])
-        if snr[trial, i] > (best[0] if best else 0):
-            best = float(snr[trial, i]), trial, i, int(w)
-    if best is None:
+    window = float(half - margin - width), float(half + margin + width)
+    least = LEAST_PRESENT * max(int(np.count_nonzero(history.gulps[-1].good)), 1)
+    if cells.shape == sums.shape:
+        per_trial, best = best_partial_boxcars(sums, cells, widths, window, (SIGMA, least))
+    elif cells[0, 0] < least:
         return None
+    else:
+        sigma = SIGMA * float(np.sqrt(cells[0, 0]))
+        per_trial, best = best_boxcars(sums, widths, window, sigma)
     highest, trial, i, w = best
-    return _Peak(begin + i + (w - 1) / 2, float(trials[trial]), w, highest, trials, per_trial)
+    if highest <= 0:
+        return None
+    return Peak(begin + i + (w - 1) / 2, float(trials[trial]), w, highest, trials, per_trial)
 
 
-def _noise(history: History, plan: "SearchPlan", peak: _Peak) -> float:
+def noise_around(history: History, plan: "SearchPlan", peak: Peak) -> float:
     """Noise around a peak over what independent channels would give; never below 1.
 
     Noise that the channels share, interference most of all, makes it larger. The median
     of short stretches does not see other pulses nearby.
     """
+    from ..dedisperse.exact import band_sum
+
     half = NOISE_REACH + 2 * peak.width
     begin = int(np.rint(peak.time)) - half
-    sums, cells = series(history, plan, begin, np.array([peak.sweep]), 2 * half + 1)
+    starts = channel_starts(plan, begin, np.array([peak.sweep]))[0]
+    sums, cells = band_sum(history, starts, 2 * half + 1)
     off = np.abs(np.arange(2 * half + 1) - half) > 2 * peak.width
-    off &= cells[0] >= LEAST_PRESENT * max(int(cells.max()), 1)
-    z = (sums[0, off] / (SIGMA * np.sqrt(cells[0, off]))).astype(np.float32)
+    off &= cells >= LEAST_PRESENT * max(int(cells.max()), 1)
+    z = (sums[off] / (SIGMA * np.sqrt(cells[off]))).astype(np.float32)
     stretches = len(z) // NOISE_STRETCH
     if stretches < 4:
         return 1.0
@@ -163,22 +181,23 @@ def _noise(history: History, plan: "SearchPlan", peak: _Peak) -> float:
     return noise if noise > NOISE_CERTAIN else 1.0
 
 
-def _snr_zero_dm(history: History, plan: "SearchPlan", peak: _Peak) -> float:
+def snr_zero_dm(history: History, plan: "SearchPlan", peak: Peak) -> float:
     """Best S/N of the undispersed band sum no further off than the boxcar is wide."""
+    from ..dedisperse.exact import band_sum
+
     half = max(peak.width, 8)
     begin = int(np.rint(peak.time)) - half
-    sums, cells = series(history, plan, begin, np.zeros(1), 2 * half + 1)
+    sums, cells = band_sum(history, np.full(len(plan.shape), begin), 2 * half + 1)
+    total, present = (np.concatenate([[0], x.cumsum(dtype=np.int64)]) for x in (sums, cells))
     best, w = 0.0, 1
     while w <= 2 * half + 1:
-        window = np.ones(w, np.int64)
-        count = np.convolve(cells[0], window, "valid")
-        energy = np.convolve(sums[0], window, "valid")
+        energy, count = total[w:] - total[:-w], present[w:] - present[:-w]
         best = max(best, float((energy / (SIGMA * np.sqrt(np.maximum(count, 1)))).max()))
         w *= 2
     return best
 
 
-def _sweep_error(peak: _Peak) -> float:
+def _sweep_error(peak: Peak) -> float:
     """One standard deviation of the sweep, in samples, from the fall of S/N beside the peak.
 
     Near the maximum S(x) = S (1 - a x^2), and the likelihood of a matched filter is
