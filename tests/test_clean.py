@@ -346,3 +346,31 @@ def test_channels_with_bursts_of_interference_are_masked() -> None:
     spectra[::40, 17:20] += 14 * np.linspace(1, 3, NCHANS, dtype=np.float32)[17:20]
     (gulp,) = cleaned(spectra)
     assert np.flatnonzero(~gulp.good).tolist() == [17, 18, 19]
+
+
+def test_rare_pulses_in_few_channels_are_masked() -> None:
+    spectra = noise()
+    for start in (150, 700, 1400):
+        spectra[start : start + 8, 40:43] += 8 * np.linspace(1, 3, NCHANS)[40:43]
+    (gulp,) = cleaned(spectra)
+    assert np.flatnonzero(~gulp.good).tolist() == [40, 41, 42]
+    (gulp,) = cleaned(spectra, mask=False)
+    assert gulp.good.all()
+
+
+@pytest.mark.parametrize("width", [4, 32])
+@pytest.mark.parametrize("top", [NCHANS // 3, NCHANS])
+def test_a_bright_burst_keeps_its_channels_to_the_edge_of_its_band(
+    width: int, top: int
+) -> None:
+    spectra = noise()
+    rng = np.random.default_rng(width)
+    # S/N 500 in all, with the ragged spectrum of scintillation
+    strength = 500 / np.sqrt(top * width) * rng.gamma(4, 0.25, top)
+    for channel in range(top):
+        start = 300 + 9 * channel
+        scale = 1 + 2 * channel / (NCHANS - 1)
+        spectra[start : start + width, channel] += strength[channel] * scale
+    (gulp,) = cleaned(spectra)
+    assert np.count_nonzero(~gulp.good) <= NCHANS // 16
+    assert strength[gulp.good[:top]].sum() > 0.9 * strength.sum()

@@ -6,7 +6,7 @@ before or after is taken, whichever is closer to the level around the sample. So
 steps are followed at once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,10 +39,14 @@ class Baseline:
         Shape (nsamples,), of zero mean; NaN where a spectrum is not valid.
     response
         How far each channel follows, in units of the input, shape (nchans,).
+    peaks
+        The largest deviation of `BIN` samples of each channel, in units of their noise,
+        shape (nchans,).
     """
 
     series: Float32Array
     response: Float32Array
+    peaks: Float32Array
 
     def groups(self) -> NDArray[np.int64]:
         """First sample of each group of `GROUP` spectra that are not all invalid."""
@@ -81,8 +85,8 @@ def follow(
     """
     spectra, valid = gulp.spectra, gulp.valid
     zero = np.where(valid, 0, np.nan).astype(np.float32)
-    still = Baseline(zero, np.zeros(spectra.shape[1], np.float32))
-    if not window or np.count_nonzero(valid) < FEWEST_SAMPLES:
+    still = Baseline(zero, *np.zeros((2, spectra.shape[1]), np.float32))
+    if np.count_nonzero(valid) < FEWEST_SAMPLES:
         return still
     mean, std = sampled_moments(arithmetic, spectra, still)
     nchans = np.count_nonzero(std)
@@ -90,6 +94,9 @@ def follow(
         return still
     inverse = np.where(std > 0, 1 / np.where(std > 0, std, 1), 0).astype(np.float32)
     band, bins = arithmetic.band_sums(spectra, zero, mean, inverse)
+    peaks = np.abs(bins).max(axis=0) * np.float32(BIN**-0.5)
+    if not window:
+        return replace(still, peaks=peaks)
     reach = min(-(-window // BIN) * BIN, len(valid))
 
     def level(beside: Stretch | None, where: slice) -> Float32Array:
@@ -107,7 +114,7 @@ def follow(
     levels = levels[len(sides[0]) : len(series) - len(sides[1])]
     slow = zero.copy()
     slow[valid] = levels - levels.mean()
-    return Baseline(slow, std * _response(slow, bins))
+    return Baseline(slow, std * _response(slow, bins), peaks)
 
 
 def _levels(arithmetic: "Arithmetic", series: Float32Array, window: int) -> Float32Array:

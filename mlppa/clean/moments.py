@@ -26,12 +26,13 @@ ITERATIONS = 10
 #: A channel is an outlier if it differs from its neighbours by this many robust deviations ...
 OUTLIER_SIGMA = 6.0
 
-#: ... and by at least this much in noise (relative), in correlation or in the share of its
-#: samples that clipping left out (absolute), since a bandpass has real structure and few
-#: samples scatter.
+#: ... and by at least this much in noise (relative), in correlation, in the share of its
+#: samples that clipping left out, or in its largest bin (absolute), since a bandpass has
+#: real structure and few samples scatter.
 OUTLIER_STD = 0.25
 OUTLIER_CORRELATION = 0.1
 OUTLIER_BURSTS = 0.01
+OUTLIER_PEAK = 2.0
 
 #: Fewer good samples than this tell nothing about a channel.
 FEWEST_SAMPLES = 64
@@ -85,6 +86,8 @@ class Judgement:
             # Interference that comes in bursts is what clipping leaves out.
             bursts = 1 - count / max(float(count.max()), 1)
             good &= ~_outliers(bursts, good, OUTLIER_BURSTS)
+            # It is rare, but a pulse shows in all channels in turn, whatever its DM.
+            good &= ~_outliers(baseline.peaks, good, OUTLIER_PEAK)
         return cls(mean.astype(np.float32), std, good)
 
 
