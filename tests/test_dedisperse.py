@@ -21,7 +21,8 @@ from mlppa.dedisperse import (
 from mlppa.dedisperse.boxcars import SCORE_COUNTS, scores
 from mlppa.dedisperse.engine import Engine
 from mlppa.dedisperse.exact import shift_sum
-from mlppa.dedisperse.oracle import Oracle, exact_delays
+from mlppa.dedisperse.oracle import Oracle, exact_delays, tree_sums
+from mlppa.dedisperse.tree import node_delays, plan_tree
 from mlppa.dispersion import channel_shape, delay_s, dm_per_sample
 
 ENGINE = Engine(threads=2)
@@ -91,6 +92,16 @@ def test_the_tree_keeps_close_to_the_law(nchans: int) -> None:
     assert np.abs(error).max() < 2.5
     assert np.abs(error.mean(axis=1)).max() <= 0.5
     assert error.max() <= MARGIN / 2
+
+
+def test_rounding_is_small_and_moves_no_mean() -> None:
+    tree = plan_tree(channel_shape(np.linspace(1500, 1100, 256)), np.arange(0, 200, 3))
+    rows = np.random.default_rng(4).normal(0, 4, (256, 4500)).round().astype(np.int8)
+    rows[8:24] = 0  # masked: two of the four parts of one sum
+    exact = shift_sum(rows, node_delays(tree), 4096)
+    error = tree_sums(tree, rows.astype(np.int32))[:, :4096] - exact
+    assert error.var() < 0.006 * exact.var()
+    assert np.abs(error.mean(axis=1)).max() < 0.005 * exact.std()
 
 
 def test_bright_bursts_saturate_and_are_found() -> None:

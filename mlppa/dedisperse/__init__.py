@@ -19,7 +19,7 @@ from ..dispersion import channel_shape, dm_per_sample, smear_s
 GROUP = 4
 BLOCK = 64
 
-#: Past samples for boxcars of up to 64 samples; longer ones are made from sums of 32.
+#: Past samples that boxcars of up to 64 samples need; longer ones are made from sums of 32.
 NARROW_HALO = 64
 
 #: Samples by which a kernel's rounding may pass the sweep.
@@ -49,18 +49,18 @@ class Octave:
 
     @property
     def tile(self) -> int:
-        """Samples that are worked on at a time; outputs come in multiples of it."""
+        """Outputs come in multiples of so many samples."""
         return max(1024 >> self.index, 256)
 
     @property
-    def wide_halo(self) -> int:
-        """Past samples for boxcars of more than 64 samples, a multiple of the tile."""
-        return 0 if self.levels < 5 else -(-(4 << self.levels) // self.tile) * self.tile
+    def past(self) -> int:
+        """Past samples of a row that the boxcars at the first output need."""
+        return max(self.longest, NARROW_HALO)
 
     @property
     def halo(self) -> int:
-        """Past samples that the first output needs."""
-        return int(self.sweeps[-1]) + self.wide_halo + NARROW_HALO + MARGIN
+        """Past samples of the data that the first output needs."""
+        return int(self.sweeps[-1]) + self.past + MARGIN
 
     @property
     def widths(self) -> list[int]:

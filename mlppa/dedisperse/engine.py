@@ -1,6 +1,8 @@
 """The CPU's kernel: trees over runs of rows, shared out to threads."""
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import local
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,11 +12,18 @@ from .boxcars import SCORE_COUNTS
 from .program import Layout, Program, compile_tree
 from .tree import Ints, Node, node_delays
 
+if TYPE_CHECKING:
+    from .kernels import Room
+
 #: A run of rows spans at most this many samples of sweep: its sums stay in the cache.
 RUN_SWEEP = 1024
 
 #: And is cut in parts of about so many rows, that threads may share.
 RUN_ROWS = 512
+
+
+#: Samples of rows that are made at a time.
+TILE = 1024
 
 
 class Engine:
@@ -26,6 +35,7 @@ class Engine:
     def __init__(self, threads: int = 1) -> None:
         self._pool = ThreadPoolExecutor(threads, "screen")
         self._compile()
+        self._memory = local()
         self._programs: dict[tuple[Octave, int], list[tuple[slice, Program]]] = {}
 
     def close(self) -> None:
@@ -57,41 +67,22 @@ class Engine:
         rows = padded_rows(rows)
         raw = np.lib.stride_tricks.as_strided(rows, (rows.strides[0] * len(rows),), (1,))
         outputs = rows.shape[1] - octave.halo
-        tiles = (octave.tile, octave.wide_halo // octave.tile, outputs // octave.tile)
+        span = kernels.Span(TILE, octave.past, outputs)
+        lowest = int(np.clip(np.ceil(threshold / SCORE_COUNTS), -32768, 32767))
 
         def screen(part: tuple[slice, Program]) -> Peaks:
             where, program = part
-            nrows = len(program.roots)
-            shape = (-(-nrows // GROUP), outputs // BLOCK)
-            score = np.empty(shape, np.int16)
-            level = np.empty(shape, np.uint8)
-            nsums = (outputs + octave.wide_halo) // 32
-            extra = BLOCK + 10 * (NARROW_HALO + octave.tile + BLOCK) + 5 * (nsums + BLOCK)
-            scratch = np.zeros(extra, np.int16)
-            parts = np.zeros(program.scratch, np.int8)
-            parts[program.zeros + 1 : 2 * program.zeros : 2] = 1
-            sums = np.empty(nrows * nsums, np.int16)
-            flat = score.reshape(-1), level.reshape(-1)
-            pairs = scratch.view(np.int32)
-            lowest = int(np.clip(np.ceil(threshold / SCORE_COUNTS), -32768, 32767))
-            kernels.screen_rows(
-                program.steps,
-                program.roots,
-                program.zeros,
-                -program.tree.bits,
-                raw,
-                parts,
-                tiles,
-                octave.levels,
-                scratch,
-                pairs,
-                lowest,
-                *flat,
-                sums,
+            ngroups = -(-len(program.roots) // GROUP)
+            score = np.empty((ngroups, outputs // BLOCK), np.int16)
+            level = np.empty((ngroups, outputs // BLOCK), np.uint8)
+            out = kernels.Best(score.reshape(-1), level.reshape(-1))
+            code = kernels.Code(
+                program.steps, program.roots, program.zeros, 1 << -program.tree.bits
             )
+            room = self._room(program, octave, outputs)
+            kernels.screen_rows(code, raw, span, octave.levels, lowest, room, out)
             if octave.levels > kernels.NARROW:
-                warm = octave.wide_halo // 32
-                kernels.screen_sums(sums, nrows, warm, octave.levels, scratch, pairs, *flat)
+                kernels.screen_sums(room, ngroups, span, octave.levels, out)
             group, block = np.nonzero(score >= lowest)
             return Peaks(
                 group + where.start // GROUP,
@@ -108,6 +99,37 @@ class Engine:
             np.concatenate([f.level for f in found]),
         )
 
+    def _room(self, program: Program, octave: Octave, outputs: int) -> "Room":
+        """Lay out this thread's memory for a run of rows."""
+        from .kernels import Room
+
+        nrows = -(-len(program.roots) // GROUP) * GROUP
+        nsums = (octave.past + outputs) // 32
+        zeros, scratch = 2 * program.zeros, program.scratch
+        sizes = [
+            scratch,
+            2 * (16 * TILE + 4096 + 6 * nsums),
+            2 * nrows * NARROW_HALO,
+            2 * nrows * nsums,
+        ]
+        parts, *others = self._areas(sizes)
+        parts[:zeros] = 0
+        parts[program.zeros + 1 : zeros : 2] = 1
+        rows, tails, sums = (area.view(np.int16) for area in others)
+        return Room(parts, rows, rows.view(np.int32), tails, sums, sums.view(np.int32))
+
+    def _areas(self, sizes: list[int]) -> list[Int8Array]:
+        """Cut this thread's memory in areas of so many bytes, that begin on a cache line."""
+        stops = np.cumsum([-(-size // 64) * 64 for size in sizes])
+        memory: Int8Array = getattr(self._memory, "area", np.empty(0, np.int8))
+        if len(memory) < stops[-1]:
+            fresh = np.zeros(int(stops[-1]) + 64, np.int8)
+            memory = self._memory.area = fresh[-fresh.ctypes.data % 64 :]
+        return [
+            memory[stop - -(-size // 64) * 64 :][:size]
+            for stop, size in zip(stops, sizes, strict=True)
+        ]
+
     def _plan(self, octave: Octave, stride: int) -> list[tuple[slice, Program]]:
         key = octave, stride
         if key not in self._programs:
@@ -116,7 +138,7 @@ class Engine:
                 rows=order,
                 stride=stride,
                 first=int(octave.sweeps[-1]) + MARGIN // 2,
-                length=NARROW_HALO + octave.tile,
+                length=TILE,
             )
             self._programs[key] = [
                 (part, compile_tree(octave.shape[order], octave.sweeps[part], layout))

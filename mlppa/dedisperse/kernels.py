@@ -6,6 +6,8 @@ Sums of eight channels saturate at 11 deviations, rows at 32767 counts: only bur
 bright that they are found all the same, and measured elsewhere.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import int8, int16, int32, njit, uint64
 from numpy.typing import NDArray
@@ -16,15 +18,67 @@ from .program import ADD_CHANNELS, ADD_ROWS, BITS, COUNT, KIND, ODD, SAMPLES, SO
 
 type Int8s = NDArray[np.int8]
 type Int16s = NDArray[np.int16]
+type Int32s = NDArray[np.int32]
 type Int64s = NDArray[np.int64]
+#: Where in an array, or how many.
+type Place = int | np.unsignedinteger
 
 #: Levels screened at full rate; wider boxcars are made of the sums of 32 samples.
 NARROW = 4
 
 _LOWEST = -32768
+_1, _2, _3 = uint64(1), uint64(2), uint64(3)
 _W2, _W3, _W4 = WEIGHTS[2], WEIGHTS[3], WEIGHTS[4]
 _O3, _O4 = ODD_WEIGHTS[3], ODD_WEIGHTS[4]
-_H = NARROW_HALO
+_TAIL = NARROW_HALO
+
+
+class Code(NamedTuple):
+    """A `program.Program` in parts; its rows are to be multiplied by ``factor``."""
+
+    steps: Int64s
+    roots: Int64s
+    zeros: int
+    factor: int
+
+
+class Span(NamedTuple):
+    """Samples of a tile, past samples, outputs: all of them multiples of BLOCK."""
+
+    tile: int
+    past: int
+    outputs: int
+
+
+class Room(NamedTuple):
+    """What a thread works in.
+
+    Parameters
+    ----------
+    parts
+        Partial sums, as the program lays them out; it begins with a row of zeros, and one
+        of 0, 1, 0, 1, ...
+    rows, pairs
+        A group's rows side by side, all their levels, and maxima: int16, and two as int32.
+    tails
+        Last samples of every row in the tile before, NARROW_HALO a row.
+    sums, sum_pairs
+        Sums of 32 samples (level 5) of every row, past ones first: int16, and two as int32.
+    """
+
+    parts: Int8s
+    rows: Int16s
+    pairs: Int32s
+    tails: Int16s
+    sums: Int16s
+    sum_pairs: Int32s
+
+
+class Best(NamedTuple):
+    """Out: the maximum of every group and block, and its level, (ngroups * nblocks,)."""
+
+    score: Int16s
+    level: NDArray[np.uint8]
 
 
 @njit(inline="always")
@@ -50,14 +104,15 @@ def _weigh(total, weight):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
-def run_steps(steps: Int64s, raw: Int8s, parts: Int8s, zeros: int, begin: int) -> None:
-    """Work off the instructions of a program for the tile that begins at ``begin``."""
+def run_steps(code: Code, raw: Int8s, parts: Int8s, begin: int, less: int) -> None:
+    """Work off the program for the tile that begins at ``begin``, ``less`` samples shorter."""
+    steps = code.steps
     for k in range(steps.shape[0]):
-        to, n = uint64(steps[k, TO]), uint64(steps[k, SAMPLES])
+        to, n = uint64(steps[k, TO]), uint64(steps[k, SAMPLES] - less)
         if steps[k, KIND] == ADD_CHANNELS:
-            add_channels(steps[k], raw, parts, begin)
+            add_channels(steps[k], raw, parts, begin, n)
         elif steps[k, KIND] == ADD_ROWS:
-            add_rows(steps[k], parts, zeros)
+            add_rows(steps[k], parts, code.zeros, n)
         else:
             for i in range(n):
                 parts[to + i] = int8(0)
@@ -68,9 +123,9 @@ def run_steps(steps: Int64s, raw: Int8s, parts: Int8s, zeros: int, begin: int) -
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
-def add_channels(step: Int64s, raw: Int8s, parts: Int8s, begin: int) -> None:
+def add_channels(step: Int64s, raw: Int8s, parts: Int8s, begin: int, n: Place) -> None:
     """Make a row of a leaf, of the eight channels that the instruction names."""
-    to, n, s = uint64(step[TO]), uint64(step[SAMPLES]), SOURCE
+    to, s = uint64(step[TO]), SOURCE
     a, b = uint64(step[s] + begin), uint64(step[s + 1] + begin)
     c, d = uint64(step[s + 2] + begin), uint64(step[s + 3] + begin)
     e, f = uint64(step[s + 4] + begin), uint64(step[s + 5] + begin)
@@ -82,9 +137,9 @@ def add_channels(step: Int64s, raw: Int8s, parts: Int8s, begin: int) -> None:
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
-def add_rows(step: Int64s, parts: Int8s, zeros: int) -> None:
+def add_rows(step: Int64s, parts: Int8s, zeros: int, n: Place) -> None:
     """Make a row of four, divided by a power of two; every other sample rounds up."""
-    to, n, s = uint64(step[TO]), uint64(step[SAMPLES]), SOURCE
+    to, s = uint64(step[TO]), SOURCE
     a, b, c, d = uint64(step[s]), uint64(step[s + 1]), uint64(step[s + 2]), uint64(step[s + 3])
     turn = uint64(zeros + step[ODD])
     quarter = step[BITS] == 2
@@ -100,11 +155,14 @@ def add_rows(step: Int64s, parts: Int8s, zeros: int) -> None:
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
-def make_row(source: Int64s, parts: Int8s, bits: int, scratch: Int16s, to: int, n: int) -> None:
-    """Add the eight rows that make a row of the whole band, and multiply by ``2**bits``."""
+def make_row(
+    source: Int64s, parts: Int8s, times: int, scratch: Int16s, to: Place, n: Place
+) -> None:
+    """Add the eight rows that make a row of the whole band, and multiply."""
     a, b, c, d = uint64(source[0]), uint64(source[1]), uint64(source[2]), uint64(source[3])
     e, f, g, h = uint64(source[4]), uint64(source[5]), uint64(source[6]), uint64(source[7])
-    factor, highest = int16(1 << bits), int16(32767 >> bits)
+    # not 2**bits made here: the compiler would shift 64 bits at a time
+    factor, highest = int16(times), int16(32767 // times)
     for i in range(n):
         p = _sum16(int16(parts[a + i]), int16(parts[b + i]))
         q = _sum16(int16(parts[c + i]), int16(parts[d + i]))
@@ -115,7 +173,7 @@ def make_row(source: Int64s, parts: Int8s, bits: int, scratch: Int16s, to: int, 
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
-def add_pairs(pairs: NDArray[np.int32], first: int, out: Int16s, to: int, n: int) -> None:
+def add_pairs(pairs: NDArray[np.int32], first: Place, out: Int16s, to: Place, n: Place) -> None:
     """Make an odd level of the one below, read two int16 at a time."""
     for i in range(n):
         both = pairs[first + i]
@@ -124,7 +182,7 @@ def add_pairs(pairs: NDArray[np.int32], first: int, out: Int16s, to: int, n: int
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
-def halve_pairs(pairs: NDArray[np.int32], first: int, out: Int16s, to: int, n: int) -> None:
+def halve_pairs(pairs: NDArray[np.int32], first: Place, out: Int16s, to: Place, n: Place) -> None:
     """Make an even level of the one below."""
     for i in range(n):
         both = pairs[first + i]
@@ -132,180 +190,214 @@ def halve_pairs(pairs: NDArray[np.int32], first: int, out: Int16s, to: int, n: i
         out[to + i] = int16(int32(int32(low + high) + int32(1)) >> int32(1))
 
 
+@njit(inline="always")
+def _highest(a, b, c, d):  # type: ignore[no-untyped-def]
+    return max(max(a, b), max(c, d))
+
+
+@njit(inline="always")
+def _sum3(x, i):  # type: ignore[no-untyped-def]
+    return _add16(_add16(x[i], x[i - _1]), x[i - _2])
+
+
 @njit(nogil=True, cache=True, boundscheck=False)
-def score_row(scratch: Int16s, first: int, best: int, n: int) -> None:
-    """Score boxcars of 1, 2, 3 and 4 samples; keep the better of them and what stands there."""
-    u1, u2, u3 = uint64(1), uint64(2), uint64(3)
+def max_pairs(pairs: Int32s, first: Place, out: Int16s, to: Place, n: Place) -> None:
+    """Keep the higher one of each two."""
     for i in range(n):
-        q = first + i
-        one = scratch[q]
-        two = _add16(one, scratch[q - u1])
-        three = _add16(two, scratch[q - u2])
-        four = _add16(three, scratch[q - u3])
-        short = max(int16(one >> int16(1)), _weigh(two, _W2))
-        long = max(_weigh(three, _W3), _weigh(four, _W4))
-        scratch[best + i] = max(scratch[best + i], max(short, long))
+        both = pairs[first + i]
+        out[to + i] = int16(max(int32(int32(both << 16) >> 16), int32(both >> 16)))
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
-def score_level(scratch: Int16s, first: int, best: int, n: int, odd: bool) -> None:
-    """Score boxcars of 3 and 4 samples of a level."""
-    u1, u2, u3 = uint64(1), uint64(2), uint64(3)
+def score_samples(rows: Int16s, first: Place, stride: Place, best: Place, n: Place) -> None:
+    """Score boxcars of 1, 2, 3 and 4 samples; the best of a group's rows."""
+    p, q = first, first + stride
+    r, s = q + stride, q + stride + stride
+    for i in range(n):
+        a, b, c, d = rows[p + i], rows[q + i], rows[r + i], rows[s + i]
+        one = _highest(a, b, c, d)
+        a, b = _add16(a, rows[p + i - _1]), _add16(b, rows[q + i - _1])
+        c, d = _add16(c, rows[r + i - _1]), _add16(d, rows[s + i - _1])
+        two = _highest(a, b, c, d)
+        a, b = _add16(a, rows[p + i - _2]), _add16(b, rows[q + i - _2])
+        c, d = _add16(c, rows[r + i - _2]), _add16(d, rows[s + i - _2])
+        three = _highest(a, b, c, d)
+        a, b = _add16(a, rows[p + i - _3]), _add16(b, rows[q + i - _3])
+        c, d = _add16(c, rows[r + i - _3]), _add16(d, rows[s + i - _3])
+        four = _highest(a, b, c, d)
+        short = max(int16(one >> int16(1)), _weigh(two, _W2))
+        rows[best + i] = max(short, max(_weigh(three, _W3), _weigh(four, _W4)))
+
+
+@njit(nogil=True, cache=True, boundscheck=False)
+def score_level(
+    level: Int16s, first: Place, stride: Place, rows: Int16s, best: Place, n: Place, odd: bool
+) -> None:
+    """Score boxcars of 3 and 4 samples of a level; the best of a group's rows, if better."""
+    p, q = first, first + stride
+    r, s = q + stride, q + stride + stride
     w3, w4 = int16(_O3 if odd else _W3), int16(_O4 if odd else _W4)
     for i in range(n):
-        q = first + i
-        three = _add16(_add16(scratch[q], scratch[q - u1]), scratch[q - u2])
-        four = _add16(three, scratch[q - u3])
-        scratch[best + i] = max(scratch[best + i], max(_weigh(three, w3), _weigh(four, w4)))
+        a, b = _sum3(level, p + i), _sum3(level, q + i)
+        c, d = _sum3(level, r + i), _sum3(level, s + i)
+        three = _highest(a, b, c, d)
+        a, b = _add16(a, level[p + i - _3]), _add16(b, level[q + i - _3])
+        c, d = _add16(c, level[r + i - _3]), _add16(d, level[s + i - _3])
+        four = _highest(a, b, c, d)
+        rows[best + i] = max(rows[best + i], max(_weigh(three, w3), _weigh(four, w4)))
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
-def make_levels(scratch, pairs, place, h, n, levels, best, score):  # type: ignore[no-untyped-def]
-    """Make levels 1 to NARROW of the row at ``place[0]`` and score those that are wanted.
+def make_group(code: Code, group: int, room: Room, n: Place) -> None:
+    """Make the next ``n`` samples of the rows of a group, behind the last ones before them.
 
-    ``place`` and ``best`` hold the first element of each level and of its maxima; the row
-    has ``h`` past samples and then ``n``.
+    The last group may be short of rows: its last one then fills it up.
     """
-    one = uint64(1)
+    nrows = code.roots.shape[0]
+    to, tail = uint64(0), uint64(_TAIL)
+    for row in range(group * GROUP, group * GROUP + GROUP):
+        row = min(row, nrows - 1)
+        kept = uint64(row) * tail
+        for i in range(tail):
+            room.rows[to + i] = room.tails[kept + i]
+        make_row(code.roots[row], room.parts, code.factor, room.rows, to + tail, n)
+        to += tail + n
+    for row in range(group * GROUP, min(group * GROUP + GROUP, nrows)):
+        last = uint64(row - group * GROUP + 1) * (tail + n) - tail
+        kept = uint64(row) * tail
+        for i in range(tail):
+            room.tails[kept + i] = room.rows[last + i]
+
+
+@njit(nogil=True, cache=True, boundscheck=False)
+def score_narrow(room: Room, place, best, n, levels, score):  # type: ignore[no-untyped-def]
+    """Make levels 1 to NARROW of a group's rows, and score those that are wanted.
+
+    ``place`` and ``best`` hold the first element of each level and of its maxima, which
+    count in those of the levels below.
+    """
+    tail = uint64(_TAIL)
+    if score:
+        score_samples(room.rows, tail, tail + n, best[0], n)
     for k in range(1, NARROW + 1):
         u = uint64(k)
-        below, here, samples = place[k - 1], place[k], (h + n) >> u
-        if k % 2:
-            add_pairs(pairs, below >> one, scratch, here, samples)
-        else:
-            halve_pairs(pairs, below >> one, scratch, here, samples)
-        if score and k <= levels:
-            score_level(scratch, here + (h >> u), best[k], n >> u, k % 2 == 1)
+        if score:
+            max_pairs(room.pairs, best[k - 1] >> _1, room.rows, best[k], n >> u)
+        if k <= levels:
+            below, stride = place[k - 1] >> _1, (tail + n) >> u
+            if k % 2:
+                add_pairs(room.pairs, below, room.rows, place[k], uint64(GROUP) * stride)
+            else:
+                halve_pairs(room.pairs, below, room.rows, place[k], uint64(GROUP) * stride)
+            if score:
+                first = place[k] + (tail >> u)
+                score_level(room.rows, first, stride, room.rows, best[k], n >> u, k % 2 == 1)
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
-def block_maxima(scratch, best, fold, n, lowest, score, level, to):  # type: ignore[no-untyped-def]
+def block_maxima(rows: Int16s, best, n, lowest, out: Best, to):  # type: ignore[no-untyped-def]
     """Reduce the maxima of the narrow levels to one of every block.
 
     Which level it was is told from a score of ``lowest`` on: below, nobody asks.
-    ``fold`` is where 32 elements of scratch may be used.
     """
     for block in range(n // uint64(BLOCK)):
-        row, one = best[0] + uint64(64) * block, best[1] + uint64(32) * block
-        two, three = best[2] + uint64(16) * block, best[3] + uint64(8) * block
-        four = best[4] + uint64(4) * block
-        for i in range(uint64(32)):
-            half = max(scratch[row + i], scratch[row + uint64(32) + i])
-            scratch[fold + i] = max(half, scratch[one + i])
-        for i in range(uint64(16)):
-            half = max(scratch[fold + i], scratch[fold + uint64(16) + i])
-            scratch[fold + i] = max(half, scratch[two + i])
-        for i in range(uint64(8)):
-            half = max(scratch[fold + i], scratch[fold + uint64(8) + i])
-            scratch[fold + i] = max(half, scratch[three + i])
-        highest = int16(_LOWEST)
-        for i in range(uint64(4)):
-            half = max(scratch[fold + i], scratch[fold + uint64(4) + i])
-            highest = max(highest, max(half, scratch[four + i]))
-        score[to + block] = highest
-        level[to + block] = 0
+        first = best[NARROW] + uint64(BLOCK >> NARROW) * block
+        highest = rows[first]
+        for i in range(uint64(1), uint64(BLOCK >> NARROW)):
+            highest = max(highest, rows[first + i])
+        out.score[to + block] = highest
+        out.level[to + block] = 0
         if highest >= lowest:
-            level[to + block] = _level_of(highest, scratch, best, block)
+            out.level[to + block] = _level_of(highest, rows, best, block)
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
-def _level_of(highest, scratch, best, block):  # type: ignore[no-untyped-def]
-    for k in range(NARROW + 1):
+def _level_of(highest, rows, best, block):  # type: ignore[no-untyped-def]
+    """Lowest level whose maxima, and those of the levels below it, hold the highest."""
+    for k in range(NARROW):
         size = uint64(BLOCK >> k)
         for i in range(size):
-            if scratch[best[k] + block * size + i] == highest:
+            if rows[best[k] + block * size + i] == highest:
                 return k
-    return 0
+    return NARROW
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
-def screen_rows(  # type: ignore[no-untyped-def]
-    steps, roots, zeros, bits, raw, parts, tiles, levels, scratch, pairs, lowest, score, level, sums
-):
+def screen_rows(
+    code: Code, raw: Int8s, span: Span, levels: int, lowest: int, room: Room, out: Best
+) -> None:
     """Screen a run of rows: its tree tile by tile, boxcars up to 64 samples, sums of 32.
 
     Parameters
     ----------
-    tiles
-        Samples of a tile, tiles that only warm up the sums, tiles with outputs.
-    scratch, pairs, base
-        int16 scratch, the same as int32, and where the boxcars' part of it begins.
     lowest
         Score from which the level matters.
-    score, level
-        Out: maxima of narrow boxcars and their level, (ngroups * nblocks,).
-    sums
-        Out: sums of 32 samples (level 5), shape (nrows * tiles' samples / 32,).
     """
-    tile, warm, count = tiles
-    h, n = uint64(_H), uint64(tile)
-    space = h + n + uint64(BLOCK)
-    place = np.empty(NARROW + 1, np.uint64)
-    best = np.empty(NARROW + 1, np.uint64)
+    tail, longest = uint64(_TAIL), uint64(span.tile)
+    place = np.zeros(NARROW + 2, np.uint64)
+    best = np.zeros(NARROW + 2, np.uint64)
     for k in range(NARROW + 1):
-        place[k] = uint64(k) * space
-        best[k] = uint64(NARROW + 1) * space + uint64(k) * n
-    fold = best[NARROW] + n
-    nblocks = count * tile // BLOCK
-    nsums = (warm + count) * tile // 32
-    last = place[NARROW] + (h >> uint64(NARROW))
-    for t in range(warm + count):
-        run_steps(steps, raw, parts, zeros, t * tile)
-        for row in range(roots.shape[0]):
-            if row % GROUP == 0:
-                for i in range(best[0], best[NARROW] + n):
-                    scratch[i] = _LOWEST
-            make_row(roots[row], parts, bits, scratch, place[0], h + n)
-            if t >= warm:
-                score_row(scratch, place[0] + h, best[0], n)
-            make_levels(scratch, pairs, place, h, n, levels, best, t >= warm)
-            to = uint64(row * nsums + t * (tile // 32))
-            add_pairs(pairs, last >> uint64(1), sums, to, n >> uint64(5))
-            if t >= warm and (row % GROUP == GROUP - 1 or row == roots.shape[0] - 1):
-                to = uint64(row // GROUP * nblocks + (t - warm) * (tile // BLOCK))
-                block_maxima(scratch, best, fold, n, lowest, score, level, to)
+        place[k + 1] = place[k] + uint64(GROUP) * ((tail + longest) >> uint64(k)) + uint64(BLOCK)
+    best[0] = place[NARROW + 1]
+    for k in range(NARROW + 1):
+        best[k + 1] = best[k] + (longest >> uint64(k)) + uint64(BLOCK)
+    nblocks, nsums = span.outputs // BLOCK, (span.past + span.outputs) // 32
+    begin = 0
+    while begin < span.past + span.outputs:
+        until = span.past + (0 if begin < span.past else span.outputs)
+        n = uint64(min(span.tile, until - begin))
+        run_steps(code, raw, room.parts, begin, span.tile - int(n))
+        for group in range((code.roots.shape[0] + GROUP - 1) // GROUP):
+            make_group(code, group, room, n)
+            score_narrow(room, place, best, n, levels, begin >= span.past)
+            if levels > NARROW:
+                for r in range(GROUP):
+                    of = uint64(r) * ((tail + n) >> uint64(NARROW + 1))
+                    first = ((place[NARROW] + (tail >> uint64(NARROW))) >> _1) + of
+                    to = uint64((group * GROUP + r) * nsums + begin // 32)
+                    add_pairs(room.pairs, first, room.sums, to, n >> uint64(5))
+            if begin >= span.past:
+                to = uint64(group * nblocks + (begin - span.past) // BLOCK)
+                block_maxima(room.rows, best, n, lowest, out, to)
+        begin += int(n)
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
-def screen_sums(sums, nrows, nwarm, levels, scratch, pairs, score, level):  # type: ignore[no-untyped-def]
-    """Screen the boxcars of more than 64 samples, made of sums of 32; better ones replace.
+def screen_sums(room: Room, ngroups: int, span: Span, levels: int, out: Best) -> None:
+    """Screen the boxcars of more than 64 samples, made of sums of 32; better ones replace."""
+    nsums = uint64((span.past + span.outputs) // 32)
+    nblocks = span.outputs // BLOCK
+    size = uint64(GROUP) * nsums
+    for group in range(ngroups):
+        here = uint64(group) * size
+        past, n, stride = uint64(span.past // 32), uint64(span.outputs // 32), nsums
+        _forget(room.rows, n)
+        score_level(room.sums, here + past, stride, room.rows, uint64(0), n, True)
+        _replace(room.rows, n, 5, group * nblocks, out)
+        pairs, below, to = room.sum_pairs, here >> _1, n
+        for k in range(6, levels + 1):
+            past, n, stride = past >> _1, n >> _1, stride >> _1
+            if k % 2:
+                add_pairs(pairs, below, room.rows, to, uint64(GROUP) * stride)
+            else:
+                halve_pairs(pairs, below, room.rows, to, uint64(GROUP) * stride)
+            _forget(room.rows, n)
+            score_level(room.rows, to + past, stride, room.rows, uint64(0), n, k % 2 == 1)
+            _replace(room.rows, n, k, group * nblocks, out)
+            pairs, below, to = room.pairs, to >> _1, to + uint64(GROUP) * stride
 
-    Parameters
-    ----------
-    sums
-        Shape (nrows, nwarm + outputs): the first ``nwarm`` are past ones.
-    """
-    nsums = len(sums) // nrows
-    nout = nsums - nwarm
-    nblocks = nout // 2
-    a = uint64(0)
-    b = a + uint64(nsums + BLOCK)
-    best = b + uint64(nsums + BLOCK)
-    for group in range((nrows + GROUP - 1) // GROUP):
-        for i in range(best, best + uint64(2 * nout)):
-            scratch[i] = _LOWEST
-        for row in range(group * GROUP, min(group * GROUP + GROUP, nrows)):
-            for i in range(nsums):
-                scratch[a + uint64(i)] = sums[row * nsums + i]
-            here, there, to, n, past = a, b, best, uint64(nout), uint64(nwarm)
-            for k in range(5, levels + 1):
-                if k > 5:
-                    past, n = past >> uint64(1), n >> uint64(1)
-                    if k % 2:
-                        add_pairs(pairs, here >> uint64(1), scratch, there, past + n)
-                    else:
-                        halve_pairs(pairs, here >> uint64(1), scratch, there, past + n)
-                    here, there = there, here
-                score_level(scratch, here + past, to, n, k % 2 == 1)
-                to += n
-        to, n = best, nout
-        for k in range(5, levels + 1):
-            if k > 5:
-                n >>= 1
-            for i in range(n):
-                block = group * nblocks + (((i + 1) << k) - 1) // BLOCK
-                value = scratch[to + uint64(i)]
-                if value > score[block]:
-                    score[block] = value
-                    level[block] = k
-            to += uint64(n)
+
+@njit(nogil=True, cache=True, boundscheck=False)
+def _forget(rows: Int16s, n: Place) -> None:
+    for i in range(n):
+        rows[i] = _LOWEST
+
+
+@njit(nogil=True, cache=True, boundscheck=False)
+def _replace(rows: Int16s, n: Place, k: int, block: int, out: Best) -> None:
+    for i in range(n):
+        to = block + (((i + 1) << k) - 1) // BLOCK
+        value = rows[i]
+        if value > out.score[to]:
+            out.score[to] = value
+            out.level[to] = k

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Int8Array
-from . import BLOCK, GROUP, MARGIN, NARROW_HALO, Octave, Peaks
+from . import BLOCK, GROUP, MARGIN, Octave, Peaks
 from .boxcars import SCORE_COUNTS, scores
 from .tree import Node
 
@@ -28,7 +28,7 @@ class Oracle:
     def __call__(self, rows: Int8Array, octave: Octave, threshold: float) -> Peaks:
         """Screen all rows of an octave; see `dedisperse.Kernel`."""
         outputs = rows.shape[1] - octave.halo
-        past = octave.wide_halo + NARROW_HALO
+        past = octave.past
         first = octave.sweeps[-1] + MARGIN // 2 - octave.sweeps
         if self._trees is None:
             all_series = shift_sum(rows, first[:, None] + exact_delays(octave), past + outputs)
