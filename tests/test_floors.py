@@ -19,7 +19,7 @@ FLOORS = (
         *("decide", "publish", "listen", "plots", "simulate", "watchdog"),
     },
     {"config", "pipeline", "offline", "training", "dashboard"},
-    {"cli", "service", "demo", "__main__"},
+    {"cli", "service", "demo", "bench", "__main__"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 HEAVY = {"tensorflow", "keras", "numba", "matplotlib", "astropy", "sigpyproc", "your", "scipy"}

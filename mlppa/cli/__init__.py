@@ -10,7 +10,7 @@ from typer.exceptions import TyperException
 
 from .. import __version__
 from ..errors import ConfigError, EnvironmentFault, MlppaError
-from . import listen, models, search, sky
+from . import bench, listen, models, search, sky
 from .options import Debug
 from .usage import help_alone, usage_error
 
@@ -26,6 +26,7 @@ app.command()(search.check)
 app.command()(sky.simulate)
 app.command()(listen.listen)
 app.add_typer(models.app, name="models")
+app.add_typer(bench.app, name="bench")
 
 #: Exit code of a bug; the others stand in `errors`.
 BUG = 5

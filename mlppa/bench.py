@@ -1,0 +1,173 @@
+"""How fast a search is: the whole chain, from a file to the journal, against real time."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from .data import FilterbankHeader
+from .errors import EnvironmentFault
+from .simulate import Population, random_sky, write_filterbank
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A stream to be searched.
+
+    Parameters
+    ----------
+    name
+        What it is called.
+    header
+        Band and sampling.
+    dm_max
+        Highest DM of the search.
+    seconds
+        Length of the file, unless another one is asked for.
+    """
+
+    name: str
+    header: FilterbankHeader
+    dm_max: float
+    seconds: float
+
+
+def _case(name: str, nchans: int, tsamp_s: float, dm_max: float, seconds: float) -> Case:
+    """Lay out a case: 400 MHz at L band, 8 bit."""
+    step_mhz = 400 / nchans
+    header = FilterbankHeader(
+        nchans=nchans,
+        fch1_mhz=1500 - step_mhz / 2,
+        foff_mhz=-step_mhz,
+        tsamp_s=tsamp_s,
+        tstart_mjd=60000.0,
+        nbits=8,
+        source_name=name,
+    )
+    return Case(name, header, dm_max, seconds)
+
+
+CASES = {
+    case.name: case
+    for case in (
+        _case("small", 256, 256e-6, 1000.0, 120.0),
+        _case("standard", 1024, 64e-6, 2000.0, 30.0),
+        _case("large", 4096, 64e-6, 3000.0, 15.0),
+    )
+}
+
+#: A pulse for so many seconds: a busy sky, so that measuring and classifying count.
+SECONDS_PER_PULSE = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What one way of searching a case takes.
+
+    Parameters
+    ----------
+    case, plan, threads
+        What was run, pinned to as many processors as threads.
+    real_time_factors
+        Of every run, ascending.
+    stage_seconds
+        Own time of each stage for a second of data, of the run in the middle.
+    peak_memory_bytes
+        The most that any run had resident.
+    """
+
+    case: str
+    plan: str
+    threads: int
+    real_time_factors: tuple[float, ...]
+    stage_seconds: dict[str, float]
+    peak_memory_bytes: int
+
+    @property
+    def real_time_factor(self) -> float:
+        """Median of the runs."""
+        return median(self.real_time_factors)
+
+
+def make_data(case: Case, folder: Path, seconds: float | None) -> Path:
+    """Write the file of a case; noise, and a pulse every few seconds.
+
+    Raises
+    ------
+    SinkError
+        Where it cannot be written.
+    """
+    length_s = seconds or case.seconds
+    path = folder / f"{case.name}.fil"
+    pulses = Population(
+        n_pulses=int(length_s / SECONDS_PER_PULSE), snr=(8.0, 30.0), dm=(20.0, 500.0)
+    )
+    write_filterbank(random_sky(case.header, length_s, pulses, rfi=False, seed=1), path)
+    return path
+
+
+def time_search(
+    case: Case, data: Path, plan: str, threads: int, repeats: int, tick: Callable[[], None]
+) -> Timing:
+    """Search a file several times, each in a process of its own.
+
+    The first run, which may compile and reads the file into memory, is not counted.
+
+    Parameters
+    ----------
+    tick
+        Called after every run.
+
+    Raises
+    ------
+    EnvironmentFault
+        Where a search fails.
+    """
+    runs = []
+    for run in range(repeats + 1):
+        summary = _search(case, data, plan, threads)
+        if run:
+            runs.append(summary)
+        tick()
+    runs.sort(key=lambda summary: float(summary["real_time_factor"]))
+    middle = runs[len(runs) // 2]
+    return Timing(
+        case=case.name,
+        plan=plan,
+        threads=threads,
+        real_time_factors=tuple(summary["real_time_factor"] for summary in runs),
+        stage_seconds={
+            stage: spent / middle["data_seconds"]
+            for stage, spent in middle["stage_seconds"].items()
+        },
+        peak_memory_bytes=max(summary["peak_memory_bytes"] for summary in runs),
+    )
+
+
+def _search(case: Case, data: Path, plan: str, threads: int) -> dict[str, Any]:
+    out = data.with_suffix(".out")
+    # in the process itself: pinned from outside, it would still see all processors
+    pin = f"os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:{threads}])"
+    pinned = pin if hasattr(os, "sched_setaffinity") else "pass"
+    program = f"import os; {pinned}; from mlppa.cli import main; main()"
+    options = f"--plan {plan} --threads {threads} --dm-max {case.dm_max:g} --no-images --quiet"
+    command = [sys.executable, "-c", program, "search", str(data), "-o", str(out)]
+    done = subprocess.run([*command, *options.split()], capture_output=True, text=True, check=False)
+    if done.returncode:
+        cause = f"exit code {done.returncode}: {done.stderr.strip()}"
+        raise EnvironmentFault(f"search of {data}", cause, "run it by hand")
+    summary: dict[str, Any] = json.loads((out / "summary.json").read_text())
+    return summary
+
+
+def ways(cases: list[str], plans: list[str], threads: list[int]) -> Iterator[tuple[Case, str, int]]:
+    """Give every combination, cases outermost."""
+    for name in cases:
+        for plan in plans:
+            for count in threads:
+                yield CASES[name], plan, count
