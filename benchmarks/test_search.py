@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from mlppa.data import History
 from mlppa.dedisperse import padded_rows
 from mlppa.dedisperse.engine import Engine
 from mlppa.dedisperse.oracle import Oracle
 from mlppa.images import cut_images
 from mlppa.search import screen, search
+from mlppa.search.windows import Windows
 
 from .conftest import Tell
 from .telescope import GULP_S, HEADER, PLAN, cleaned, raw
@@ -45,10 +45,10 @@ def test_the_engine_against_the_oracle(benchmark: BenchmarkFixture, tell: Tell) 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_screen(threads: int, benchmark: BenchmarkFixture, tell: Tell) -> None:
     gulp = cleaned(raw())[1]
-    history = History().extend(gulp, PLAN.search.memory)
-    windows = PLAN.search.windows(PLAN.gulp)
+    windows = Windows(PLAN.search.octaves, *gulp.octaves[0].shape)
+    windows.advance(gulp)
     engine = Engine(threads)
-    benchmark(screen, history, gulp, PLAN.search, engine, windows)
+    benchmark(screen, windows.rows, gulp, PLAN.search, engine)
     engine.close()
     if benchmark.stats:
         real_time = GULP_S / benchmark.stats.stats.min

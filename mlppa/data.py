@@ -10,7 +10,7 @@ Rules that every stage keeps:
 * Units stand in names: MHz, seconds, MJD (UTC); DMs are in pc cm^-3.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,14 +179,18 @@ class CleanGulp:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class History:
-    """The recent past of a stream, as clean gulps; what is not there reads as no signal."""
+    """The recent past of a stream at full time resolution.
+
+    Its gulps have octave 0 only. What is not there reads as no signal.
+    """
 
     gulps: tuple[CleanGulp, ...] = ()
 
     def extend(self, gulp: CleanGulp, nsamples: int) -> "History":
         """Give the history with one gulp more and without what ended ``nsamples`` before it."""
         oldest = gulp.start - nsamples
-        return History((*(g for g in self.gulps if g.stop > oldest), gulp))
+        newest = replace(gulp, octaves=gulp.octaves[:1])
+        return History((*(g for g in self.gulps if g.stop > oldest), newest))
 
     def good_throughout(self, start: int, stop: int) -> BoolArray | None:
         """Give the channels that carry signal in every sample of [start, stop), (nchans,).
@@ -204,19 +208,6 @@ class History:
                     return None
                 reached = gulp.stop
         return good if reached >= stop else None
-
-    def take(self, start: int, octave: int, out: Int8Array) -> None:
-        """Copy the samples of one octave from ``start`` on into ``out``, (nchans, nsamples)."""
-        stop, reached = start + out.shape[1], start
-        for gulp in self.gulps:
-            rows = gulp.octaves[octave]
-            first = gulp.start >> octave
-            a, b = max(start, first), min(stop, first + rows.shape[1])
-            if a < b:
-                out[:, reached - start : a - start] = 0
-                out[:, a - start : b - start] = rows[:, a - first : b - first]
-                reached = b
-        out[:, reached - start :] = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,12 @@ LATENCY_SECONDS = Histogram(
     buckets=(0.1, 0.3, 1, 3, 10, 30, 100),
 )
 
+STORM_DROPPED = Counter(
+    "mlppa_storm_dropped",
+    "What a storm left no time for: raw peaks, candidates to measure",
+    ["kind"],
+)
+
 CANDIDATES = Counter("mlppa_candidates", "Classified candidates, by verdict", ["label"])
 DETECTIONS = Counter("mlppa_detections", "Detections published", ["injected"])
 SINK_ERRORS = Counter("mlppa_sink_errors", "Messages that a sink could not take", ["sink"])
@@ -45,6 +51,8 @@ for _fate in FATES:
     SAMPLES.labels(fate=_fate)
 for _stage in STAGES:
     STAGE_SECONDS.labels(stage=_stage)
+for _kind in ("peak", "candidate"):
+    STORM_DROPPED.labels(kind=_kind)
 for _label in ("pulse", "rfi"):
     CANDIDATES.labels(label=_label)
 for _injected in ("true", "false"):

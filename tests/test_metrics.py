@@ -28,12 +28,14 @@ def test_series_exist_before_anything_happens(metric_delta: type[MetricDelta]) -
         assert metric_delta("mlppa_stage_seconds_count", stage=stage)() == 0
     for injected in ("true", "false"):
         assert metric_delta("mlppa_detections_total", injected=injected)() == 0
+    for kind in ("peak", "candidate"):
+        assert metric_delta("mlppa_storm_dropped_total", kind=kind)() == 0
     for label in ("pulse", "rfi"):
         assert metric_delta("mlppa_candidates_total", label=label)() == 0
 
 
 def test_labels_have_few_values() -> None:
-    few = {"fate", "stage", "queue", "label", "injected", "sink", "le"}
+    few = {"fate", "stage", "queue", "kind", "label", "injected", "sink", "le"}
     for metric in ours():
         for sample in metric.samples:
             assert set(sample.labels) <= few, sample

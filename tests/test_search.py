@@ -181,7 +181,7 @@ def test_a_storm_is_flagged_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch
     )
     pulse = Pulse(time_s=4.5, dm=300.0, width_ms=4.0, snr=20.0)
     sky = Sky(header=HEADER, nsamples=8000, pulses=(pulse,), interference=bursts, seed=1)
-    monkeypatch.setattr("mlppa.search.MOST_TRIGGERS", 500)
+    monkeypatch.setattr("mlppa.search.waiting.MOST_TRIGGERS", 500)
     items = searched(SkySource(sky).blocks(), HEADER)
     assert items[0].coverage.storm
     assert not items[-2].coverage.storm

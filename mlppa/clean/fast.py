@@ -88,17 +88,25 @@ def octaves(
 ) -> tuple[Int8Array, ...]:
     """Quantise, transpose and decimate; see `plain.octaves`.
 
-    The octaves of a channel stand one behind the other: rows of a length that is no
-    power of two do not compete for the same lines of a cache.
+    The first octave, which is kept for long, is no part of the others, which are not. Rows
+    of a length that is no power of two do not compete for the same lines of a cache.
     """
     nsamples, nchans = spectra.shape
-    ends = np.cumsum(nsamples >> np.arange(noctaves))
-    rows = np.empty((nchans, TILE * (-(-int(ends[-1]) // TILE) | 1)), np.int8)
-    _quantise(spectra, slow, np.stack([mean, response * scale, scale]), rows.view(np.uint32))
+    samples = _rows(nchans, nsamples)
+    _quantise(spectra, slow, np.stack([mean, response * scale, scale]), samples.view(np.uint32))
+    ends = np.cumsum(nsamples >> np.arange(1, noctaves))
+    coarse = _rows(nchans, int(ends[-1]) if noctaves > 1 else 0)
     narrow = noctaves <= DEEPEST_NARROW_SUMS
     scratch = np.empty((2, nsamples // 2), np.int16 if narrow else np.int32)
-    _decimate(rows, nsamples, noctaves, scratch)
-    return tuple(rows[:, end - (nsamples >> m) : end] for m, end in enumerate(ends.tolist()))
+    _decimate(samples, coarse, nsamples, noctaves, scratch)
+    decimated = (
+        coarse[:, end - (nsamples >> m) : end] for m, end in enumerate(ends.tolist(), start=1)
+    )
+    return (samples[:, :nsamples], *decimated)
+
+
+def _rows(nchans: int, nsamples: int) -> Int8Array:
+    return np.empty((nchans, TILE * (-(-nsamples // TILE) | 1)), np.int8)
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
@@ -237,17 +245,21 @@ def _quantise(
 
 @njit(nogil=True, cache=True, boundscheck=False)
 def _decimate(
-    rows: Int8Array, nsamples: int, noctaves: int, scratch: NDArray[np.signedinteger]
+    samples: Int8Array,
+    coarse: Int8Array,
+    nsamples: int,
+    noctaves: int,
+    scratch: NDArray[np.signedinteger],
 ) -> None:
-    """Fill in the octaves behind the first one in each row."""
+    """Fill in the octaves behind the first one, one behind the other in each row."""
     sums, sums_before = scratch[0], scratch[1]
-    for c in range(rows.shape[0]):
-        row, end, length = rows[c], nsamples, nsamples
+    for c in range(coarse.shape[0]):
+        row, end, length = coarse[c], 0, nsamples
         for m in range(1, noctaves):
             length //= 2
             out, scale = row[end : end + length], np.float32(math.sqrt(0.5**m))
             if m == 1:
-                _halve(row[:nsamples], sums, out, scale)
+                _halve(samples[c, :nsamples], sums, out, scale)
             else:
                 _halve(sums_before, sums, out, scale)
             sums, sums_before = sums_before, sums

@@ -1,5 +1,6 @@
 """Clean gulps to candidates: screen, cluster, measure exactly; one pulse, one candidate."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,17 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..clean import SIGMA
-from ..data import Candidate, CleanGulp, Coverage, History, Int8Array, Searched
-from ..dedisperse import BLOCK, MARGIN, Kernel, Octave, empty_rows
+from ..data import CleanGulp, Coverage, History, Int8Array, Searched
+from ..dedisperse import BLOCK, MARGIN, Kernel, Octave
 from ..dispersion import channel_shape, dm_per_sample
-from .cluster import TRIGGER, Triggers, as_triggers, is_explained, leaders
-from .refine import refine
+from .cluster import REACH_SWEEP, TRIGGER, Triggers
+from .waiting import Waiting
+from .windows import Windows
 
 #: The screen misses a few percent of a pulse's S/N, so it triggers this much lower.
 SCREEN_MARGIN = 0.92
 
-#: Raw peaks kept of one gulp; more are a storm, of which the strongest are kept.
-MOST_TRIGGERS = 20_000
+#: Part of real time that measuring, cutting and classifying candidates may take in a storm.
+MEASURING_SHARE = 0.4
+
+#: ... where one of them takes this, and for each channel this.
+COST_S = 1e-3
+COST_PER_CHANNEL_S = 4e-6
+
+#: ... but so many are measured of the shortest stretch.
+LEAST_MEASURED = 16
 
 
 @dataclass(frozen=True)
@@ -72,24 +81,26 @@ class SearchPlan:
 
     @property
     def hold(self) -> int:
-        """Samples after its mean arrival for which a peak waits for stronger ones.
+        """Samples after its mean arrival for which a peak waits.
 
-        A weak peak may be the far wing of a bright burst whose own arrival at the
-        bottom of the band is yet to come: at most one sweep later.
+        A weak peak may be the far wing of a bright burst that arrives later, and whose
+        bottom of the band is yet to come; and its image must be complete.
         """
-        image = self.image_reach(self.max_width)
-        return self.max_sweep + max(image, 2 * self.max_width) + (BLOCK << self.octaves[-1].index)
+        below = 1 - self.mean_shape
+        wing = (REACH_SWEEP + below) * self.max_sweep + 2 * self.max_width
+        image = below * self.max_sweep + self.image_reach(self.max_width)
+        return int(max(wing, image)) + (BLOCK << self.octaves[-1].index)
 
     @property
     def memory(self) -> int:
         """Past samples to keep, so that everything held can still be measured and drawn."""
-        halo = max(o.halo << o.index for o in self.octaves)
-        return max(halo, self.hold + self.max_sweep + self.image_reach(self.max_width))
+        above = int(self.mean_shape * self.max_sweep) + 1
+        return self.hold + above + self.image_reach(self.max_width)
 
-    def windows(self, gulp: int) -> list[Int8Array]:
-        """Make room for what the screen of a gulp of that many samples needs, per octave."""
-        nchans = len(self.freqs_mhz)
-        return [empty_rows(nchans, o.halo + (gulp >> o.index)) for o in self.octaves]
+    def most_measured(self, nsamples: float) -> int:
+        """How many candidates of that many samples can be measured in real time."""
+        cost_s = COST_S + COST_PER_CHANNEL_S * len(self.freqs_mhz)
+        return math.ceil(MEASURING_SHARE * nsamples * self.tsamp_s / cost_s) + LEAST_MEASURED
 
     def image_octave(self, width_samples: int) -> int:
         """Octave in which a pulse of that width is two to four pixels wide."""
@@ -121,46 +132,38 @@ def search(gulps: Iterable[CleanGulp], plan: SearchPlan, kernel: Kernel) -> Iter
     from ..dedisperse import exact
     from . import scores
 
-    exact.warm_up()
-    scores.warm_up()
-    history, waiting = History(), np.empty(0, TRIGGER)
-    final: list[Candidate] = []
-    windows: list[Int8Array] = []
+    for kernels in (exact, scores):
+        kernels.warm_up()
+    history, waiting = History(), Waiting(plan)
+    windows: Windows | None = None
     stop = None
     for gulp in gulps:
         if stop is not None and gulp.start > stop:
             yield Searched(_missing(stop, gulp.start, plan), (), history)
         history = history.extend(gulp, plan.memory)
-        # made once: fresh memory costs more than what is written to it
-        windows = windows or plan.windows(len(gulp.valid))
-        found, storm = screen(history, gulp, plan, kernel, windows)
-        waiting = np.concatenate([waiting, found])
-        new, waiting = _settle(waiting, gulp.stop - plan.hold, history, plan, final)
-        final = [c for c in final if c.sample > gulp.stop - 2 * plan.memory] + new
-        yield Searched(_coverage(gulp, plan, len(new), storm), tuple(new), history)
+        windows = windows or Windows(plan.octaves, *gulp.octaves[0].shape)
+        windows.advance(gulp)
+        peaks = screen(windows.rows, gulp, plan, kernel)
+        new, storm = waiting.settle(peaks, gulp.stop - plan.hold, history, len(gulp.valid))
+        yield Searched(_coverage(gulp, plan, len(new), storm), new, history)
         stop = gulp.last
     if stop is not None:
-        new, _ = _settle(waiting, np.inf, history, plan, final)
-        yield Searched(_end(stop, len(new)), tuple(new), history)
+        new, storm = waiting.settle(np.empty(0, TRIGGER), np.inf, history, plan.hold)
+        yield Searched(_end(stop, len(new), storm), new, history)
 
 
 def screen(
-    history: History,
-    gulp: CleanGulp,
-    plan: SearchPlan,
-    kernel: Kernel,
-    windows: Sequence[Int8Array],
-) -> tuple[Triggers, bool]:
-    """Give the raw peaks whose boxcar ends in the newest gulp, and whether they were too many.
+    windows: Sequence[Int8Array], gulp: CleanGulp, plan: SearchPlan, kernel: Kernel
+) -> Triggers:
+    """Give the raw peaks whose boxcar ends in the newest gulp.
 
-    ``windows`` is room for the rows of every octave, made by `SearchPlan.windows`.
+    ``windows`` are the rows of every octave, see `Windows`.
     """
     noise = SIGMA * np.sqrt(max(int(np.count_nonzero(gulp.good)), 1))
     threshold = SCREEN_MARGIN * plan.threshold * noise
     found = []
     for octave, rows in zip(plan.octaves, windows, strict=True):
         first = gulp.start >> octave.index
-        history.take(first - octave.halo, octave.index, rows)
         peaks = kernel(rows, octave, threshold)
         # the middle of the boxcar, from the middle of the block that it ends in
         bottom = first + BLOCK * (peaks.block + 0.5) - (MARGIN + peaks.width) / 2
@@ -173,31 +176,7 @@ def screen(
         triggers["slack"] = BLOCK << octave.index
         triggers["span"] = octave.group_spans[peaks.group] << octave.index
         found.append(triggers)
-    triggers = np.concatenate(found)
-    storm = len(triggers) > MOST_TRIGGERS
-    if storm:
-        triggers = triggers[np.argsort(-triggers["snr"], kind="stable")[:MOST_TRIGGERS]]
-    return triggers, storm
-
-
-def _settle(
-    waiting: Triggers, until: float, history: History, plan: SearchPlan, final: list[Candidate]
-) -> tuple[list[Candidate], Triggers]:
-    """Measure the clusters that nothing can join any more; give them and what still waits."""
-    measured = []
-    for leader, members in leaders(waiting):
-        if waiting["time"][leader] <= until:
-            waiting["snr"][members] = -np.inf
-            measured.append(refine(waiting[leader], history, plan))
-    good = [c for c in measured if c is not None and c.snr >= plan.threshold]
-    good.sort(key=lambda c: -c.snr)
-    peaks, known = as_triggers(good, plan), as_triggers(final, plan)
-    new: list[int] = []
-    for number, peak in enumerate(peaks):
-        if not is_explained(peak, known) and not is_explained(peak, peaks[new]):
-            new.append(number)
-    found = sorted((good[number] for number in new), key=lambda c: c.sample)
-    return found, waiting[np.isfinite(waiting["snr"])]
+    return np.concatenate(found)
 
 
 def _coverage(gulp: CleanGulp, plan: SearchPlan, candidates: int, storm: bool) -> Coverage:
@@ -212,7 +191,7 @@ def _coverage(gulp: CleanGulp, plan: SearchPlan, candidates: int, storm: bool) -
         masked_channels=int(np.count_nonzero(~gulp.good)),
         candidates=candidates,
         storm=storm,
-        decided_to=_decided(gulp.stop, plan),
+        decided_to=min(_decided(gulp.stop, plan), gulp.last),
     )
 
 
@@ -227,7 +206,7 @@ def _missing(start: int, stop: int, plan: SearchPlan) -> Coverage:
     )
 
 
-def _end(stop: int, candidates: int) -> Coverage:
+def _end(stop: int, candidates: int, storm: bool) -> Coverage:
     return Coverage(
         start=stop,
         stop=stop,
@@ -235,6 +214,7 @@ def _end(stop: int, candidates: int) -> Coverage:
         masked=0,
         missing=0,
         candidates=candidates,
+        storm=storm,
         decided_to=stop,
     )
 

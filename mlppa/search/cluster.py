@@ -8,7 +8,7 @@ So a peak belongs to a stronger one if it lies in the bow-tie and is no stronger
 that. Distinct pulses stay apart.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,11 @@ TRIGGER = np.dtype([(name, "f8") for name in ("time", "sweep", "width", "slack",
 
 type Triggers = NDArray[Any]
 
+#: A wing is off in time by at most this part of what it is off in sweep, and by this many
+#: widths of both.
+REACH_SWEEP = 0.6
+REACH_WIDTHS = 1.5
+
 #: The edges of a bow-tie are brighter than its mean: channels arrive closer at the top.
 BOWTIE_EXCESS = 2.0
 
@@ -35,25 +40,19 @@ LEAST_BAND = 0.4
 NOISE_SIGMA = 2.0
 
 
-def leaders(triggers: Triggers) -> Iterator[tuple[int, NDArray[np.intp]]]:
+def owners(triggers: Triggers) -> NDArray[np.int64]:
     """Group raw peaks, strongest first.
 
-    Yields
-    ------
-    leader
-        Index of the strongest peak of a group.
-    members
-        Indices of all its peaks, the leader among them.
+    Of equals the earlier one is stronger, and then that of the lower sweep.
+
+    Returns
+    -------
+    owners
+        Index of the strongest peak of the group that each belongs to, (ntriggers,).
     """
-    free = np.ones(len(triggers), np.bool_)
-    for leader in np.lexsort((triggers["sweep"], triggers["time"], -triggers["snr"])):
-        if not free[leader]:
-            continue
-        rest = np.flatnonzero(free)
-        members = rest[_in_bowtie(triggers[rest], triggers[leader])]
-        free[members] = False
-        free[leader] = False
-        yield int(leader), members
+    from . import groups
+
+    return groups.owners(triggers)
 
 
 def _in_bowtie(triggers: Any, centre: Any) -> NDArray[np.bool_]:
@@ -61,11 +60,13 @@ def _in_bowtie(triggers: Any, centre: Any) -> NDArray[np.bool_]:
     off_sweep = np.abs(triggers["sweep"] - centre["sweep"])
     off_time = np.abs(triggers["time"] - centre["time"])
     slack = triggers["slack"] + centre["slack"]
-    reach = 0.6 * off_sweep + 1.5 * (triggers["width"] + centre["width"]) + slack
+    beside = REACH_WIDTHS * (triggers["width"] + centre["width"]) + slack
     spread, boxcar = centre["width"] + LEAST_BAND * off_sweep, triggers["width"]
     law = np.sqrt(centre["width"] / boxcar) * np.minimum(boxcar, spread) / spread
     strength = BOWTIE_EXCESS * centre["snr"] * law + NOISE_SIGMA
-    return np.asarray((off_time <= reach) & (triggers["snr"] <= strength))
+    return np.asarray(
+        (off_time <= REACH_SWEEP * off_sweep + beside) & (triggers["snr"] <= strength)
+    )
 
 
 def as_triggers(candidates: Sequence[Candidate], plan: "SearchPlan") -> Triggers:

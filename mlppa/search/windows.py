@@ -1,0 +1,41 @@
+"""The newest samples of every octave, as a kernel wants them, carried from gulp to gulp."""
+
+from collections.abc import Sequence
+
+from ..data import CleanGulp, Int8Array
+from ..dedisperse import Octave, empty_rows
+
+
+class Windows:
+    """Rows for the screen: past samples that its first output needs, and the newest gulp.
+
+    Made once and moved along: fresh memory costs more than what is written to it.
+
+    Parameters
+    ----------
+    octaves
+        The trials, which say how many past samples they need.
+    nchans, gulp
+        Number of channels, and samples of a gulp.
+
+    Attributes
+    ----------
+    rows
+        int8 of shape (nchans, halo + gulp >> index) for each octave. What never came is 0.
+    """
+
+    def __init__(self, octaves: Sequence[Octave], nchans: int, gulp: int) -> None:
+        self._octaves = octaves
+        self._start: int | None = None
+        self.rows: list[Int8Array] = [
+            empty_rows(nchans, octave.halo + (gulp >> octave.index)) for octave in octaves
+        ]
+
+    def advance(self, gulp: CleanGulp) -> None:
+        """Take in a gulp; it is all that is read of it."""
+        from .slide import slide
+
+        passed = 0 if self._start is None else gulp.start - self._start
+        self._start = gulp.start
+        for octave, rows in zip(self._octaves, self.rows, strict=True):
+            slide(rows, gulp.octaves[octave.index], passed >> octave.index)
