@@ -2,6 +2,8 @@
 
 Everything lies in flat arrays and is addressed by unsigned offsets: then the compiler
 makes full vectors of the inner loops, and the clamping becomes saturating additions.
+Loops are forced into their callers: a call would count the references to every array that
+it passes, atomically, and take as long as half a loop.
 Sums of eight channels saturate at 11 deviations, rows at 32767 counts: only bursts so
 bright that they are found all the same, and measured elsewhere.
 """
@@ -106,13 +108,13 @@ def _weigh(total, weight):  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True, boundscheck=False)
 def run_steps(code: Code, raw: Int8s, parts: Int8s, begin: int, less: int) -> None:
     """Work off the program for the tile that begins at ``begin``, ``less`` samples shorter."""
-    steps = code.steps
+    steps, zeros = code.steps, code.zeros
     for k in range(steps.shape[0]):
         to, n = uint64(steps[k, TO]), uint64(steps[k, SAMPLES] - less)
         if steps[k, KIND] == ADD_CHANNELS:
-            add_channels(steps[k], raw, parts, begin, n)
+            add_channels(steps, k, raw, parts, begin, n)
         elif steps[k, KIND] == ADD_ROWS:
-            add_rows(steps[k], parts, code.zeros, n)
+            add_rows(steps, k, parts, zeros, n)
         else:
             for i in range(n):
                 parts[to + i] = int8(0)
@@ -122,27 +124,32 @@ def run_steps(code: Code, raw: Int8s, parts: Int8s, begin: int, less: int) -> No
                     parts[to + i] = _add8(parts[to + i], raw[a + i])
 
 
-@njit(nogil=True, cache=True, boundscheck=False)
-def add_channels(step: Int64s, raw: Int8s, parts: Int8s, begin: int, n: Place) -> None:
+@njit(boundscheck=False, forceinline=True)
+def add_channels(steps: Int64s, k: int, raw: Int8s, parts: Int8s, begin: int, n: Place) -> None:
     """Make a row of a leaf, of the eight channels that the instruction names."""
-    to, s = uint64(step[TO]), SOURCE
-    a, b = uint64(step[s] + begin), uint64(step[s + 1] + begin)
-    c, d = uint64(step[s + 2] + begin), uint64(step[s + 3] + begin)
-    e, f = uint64(step[s + 4] + begin), uint64(step[s + 5] + begin)
-    g, h = uint64(step[s + 6] + begin), uint64(step[s + 7] + begin)
+    to, s = uint64(steps[k, TO]), SOURCE
+    a, b = uint64(steps[k, s] + begin), uint64(steps[k, s + 1] + begin)
+    c, d = uint64(steps[k, s + 2] + begin), uint64(steps[k, s + 3] + begin)
+    e, f = uint64(steps[k, s + 4] + begin), uint64(steps[k, s + 5] + begin)
+    g, h = uint64(steps[k, s + 6] + begin), uint64(steps[k, s + 7] + begin)
     for i in range(n):
         low = _add8(_add8(raw[a + i], raw[b + i]), _add8(raw[c + i], raw[d + i]))
         high = _add8(_add8(raw[e + i], raw[f + i]), _add8(raw[g + i], raw[h + i]))
         parts[to + i] = _add8(low, high)
 
 
-@njit(nogil=True, cache=True, boundscheck=False)
-def add_rows(step: Int64s, parts: Int8s, zeros: int, n: Place) -> None:
+@njit(boundscheck=False, forceinline=True)
+def add_rows(steps: Int64s, k: int, parts: Int8s, zeros: int, n: Place) -> None:
     """Make a row of four, divided by a power of two; every other sample rounds up."""
-    to, s = uint64(step[TO]), SOURCE
-    a, b, c, d = uint64(step[s]), uint64(step[s + 1]), uint64(step[s + 2]), uint64(step[s + 3])
-    turn = uint64(zeros + step[ODD])
-    quarter = step[BITS] == 2
+    to, s = uint64(steps[k, TO]), SOURCE
+    a, b, c, d = (
+        uint64(steps[k, s]),
+        uint64(steps[k, s + 1]),
+        uint64(steps[k, s + 2]),
+        uint64(steps[k, s + 3]),
+    )
+    turn = uint64(zeros + steps[k, ODD])
+    quarter = steps[k, BITS] == 2
     most = int16(1 if quarter else 0)
     for i in range(n):
         low = _sum16(int16(parts[a + i]), int16(parts[b + i]))
@@ -154,13 +161,23 @@ def add_rows(step: Int64s, parts: Int8s, zeros: int, n: Place) -> None:
         parts[to + i] = int8(min(max(total, int16(-128)), int16(127)))
 
 
-@njit(nogil=True, cache=True, boundscheck=False)
+@njit(boundscheck=False, forceinline=True)
 def make_row(
-    source: Int64s, parts: Int8s, times: int, scratch: Int16s, to: Place, n: Place
+    roots: Int64s, row: int, parts: Int8s, times: int, scratch: Int16s, to: Place, n: Place
 ) -> None:
     """Add the eight rows that make a row of the whole band, and multiply."""
-    a, b, c, d = uint64(source[0]), uint64(source[1]), uint64(source[2]), uint64(source[3])
-    e, f, g, h = uint64(source[4]), uint64(source[5]), uint64(source[6]), uint64(source[7])
+    a, b, c, d = (
+        uint64(roots[row, 0]),
+        uint64(roots[row, 1]),
+        uint64(roots[row, 2]),
+        uint64(roots[row, 3]),
+    )
+    e, f, g, h = (
+        uint64(roots[row, 4]),
+        uint64(roots[row, 5]),
+        uint64(roots[row, 6]),
+        uint64(roots[row, 7]),
+    )
     # not 2**bits made here: the compiler would shift 64 bits at a time
     factor, highest = int16(times), int16(32767 // times)
     for i in range(n):
@@ -172,7 +189,7 @@ def make_row(
         scratch[to + i] = int16(min(max(total, int16(-highest)), highest) * factor)
 
 
-@njit(nogil=True, cache=True, boundscheck=False)
+@njit(boundscheck=False, forceinline=True)
 def add_pairs(pairs: NDArray[np.int32], first: Place, out: Int16s, to: Place, n: Place) -> None:
     """Make an odd level of the one below, read two int16 at a time."""
     for i in range(n):
@@ -181,7 +198,7 @@ def add_pairs(pairs: NDArray[np.int32], first: Place, out: Int16s, to: Place, n:
         out[to + i] = int16(min(max(int32(low + high), int32(-32768)), int32(32767)))
 
 
-@njit(nogil=True, cache=True, boundscheck=False)
+@njit(boundscheck=False, forceinline=True)
 def halve_pairs(pairs: NDArray[np.int32], first: Place, out: Int16s, to: Place, n: Place) -> None:
     """Make an even level of the one below."""
     for i in range(n):
@@ -200,7 +217,7 @@ def _sum3(x, i):  # type: ignore[no-untyped-def]
     return _add16(_add16(x[i], x[i - _1]), x[i - _2])
 
 
-@njit(nogil=True, cache=True, boundscheck=False)
+@njit(boundscheck=False, forceinline=True)
 def max_pairs(pairs: Int32s, first: Place, out: Int16s, to: Place, n: Place) -> None:
     """Keep the higher one of each two."""
     for i in range(n):
@@ -208,7 +225,7 @@ def max_pairs(pairs: Int32s, first: Place, out: Int16s, to: Place, n: Place) -> 
         out[to + i] = int16(max(int32(int32(both << 16) >> 16), int32(both >> 16)))
 
 
-@njit(nogil=True, cache=True, boundscheck=False)
+@njit(boundscheck=False, forceinline=True)
 def score_samples(rows: Int16s, first: Place, stride: Place, best: Place, n: Place) -> None:
     """Score boxcars of 1, 2, 3 and 4 samples; the best of a group's rows."""
     p, q = first, first + stride
@@ -229,7 +246,7 @@ def score_samples(rows: Int16s, first: Place, stride: Place, best: Place, n: Pla
         rows[best + i] = max(short, max(_weigh(three, _W3), _weigh(four, _W4)))
 
 
-@njit(nogil=True, cache=True, boundscheck=False)
+@njit(boundscheck=False, forceinline=True)
 def score_level(
     level: Int16s, first: Place, stride: Place, rows: Int16s, best: Place, n: Place, odd: bool
 ) -> None:
@@ -247,29 +264,30 @@ def score_level(
         rows[best + i] = max(rows[best + i], max(_weigh(three, w3), _weigh(four, w4)))
 
 
-@njit(nogil=True, cache=True, boundscheck=False)
+@njit(boundscheck=False, forceinline=True)
 def make_group(code: Code, group: int, room: Room, n: Place) -> None:
     """Make the next ``n`` samples of the rows of a group, behind the last ones before them.
 
     The last group may be short of rows: its last one then fills it up.
     """
-    nrows = code.roots.shape[0]
+    roots, factor, parts, rows, tails = code.roots, code.factor, room.parts, room.rows, room.tails
+    nrows = roots.shape[0]
     to, tail = uint64(0), uint64(_TAIL)
     for row in range(group * GROUP, group * GROUP + GROUP):
         row = min(row, nrows - 1)
         kept = uint64(row) * tail
         for i in range(tail):
-            room.rows[to + i] = room.tails[kept + i]
-        make_row(code.roots[row], room.parts, code.factor, room.rows, to + tail, n)
+            rows[to + i] = tails[kept + i]
+        make_row(roots, row, parts, factor, rows, to + tail, n)
         to += tail + n
     for row in range(group * GROUP, min(group * GROUP + GROUP, nrows)):
         last = uint64(row - group * GROUP + 1) * (tail + n) - tail
         kept = uint64(row) * tail
         for i in range(tail):
-            room.tails[kept + i] = room.rows[last + i]
+            tails[kept + i] = rows[last + i]
 
 
-@njit(nogil=True, cache=True, boundscheck=False)
+@njit(boundscheck=False, forceinline=True)
 def score_narrow(room: Room, place, best, n, levels, score):  # type: ignore[no-untyped-def]
     """Make levels 1 to NARROW of a group's rows, and score those that are wanted.
 
@@ -294,7 +312,7 @@ def score_narrow(room: Room, place, best, n, levels, score):  # type: ignore[no-
                 score_level(room.rows, first, stride, room.rows, best[k], n >> u, k % 2 == 1)
 
 
-@njit(nogil=True, cache=True, boundscheck=False)
+@njit(boundscheck=False, forceinline=True)
 def block_maxima(rows: Int16s, best, n, lowest, out: Best, to):  # type: ignore[no-untyped-def]
     """Reduce the maxima of the narrow levels to one of every block.
 
@@ -387,13 +405,13 @@ def screen_sums(room: Room, ngroups: int, span: Span, levels: int, out: Best) ->
             pairs, below, to = room.pairs, to >> _1, to + uint64(GROUP) * stride
 
 
-@njit(nogil=True, cache=True, boundscheck=False)
+@njit(boundscheck=False, forceinline=True)
 def _forget(rows: Int16s, n: Place) -> None:
     for i in range(n):
         rows[i] = _LOWEST
 
 
-@njit(nogil=True, cache=True, boundscheck=False)
+@njit(boundscheck=False, forceinline=True)
 def _replace(rows: Int16s, n: Place, k: int, block: int, out: Best) -> None:
     for i in range(n):
         to = block + (((i + 1) << k) - 1) // BLOCK
