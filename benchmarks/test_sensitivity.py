@@ -9,6 +9,7 @@ from dataclasses import replace
 from math import erf
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from mlppa.bench import CASES
@@ -22,6 +23,8 @@ from mlppa.search import search
 from mlppa.simulate import Interference, Population, Pulse, Sky, SkySource, random_sky
 
 from .conftest import Tell
+
+pytestmark = pytest.mark.timeout(3600)
 
 #: Level and noise of what the simulator records with 8 bits.
 LEVEL, NOISE = 96.0, 16.0
