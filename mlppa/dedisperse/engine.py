@@ -23,7 +23,7 @@ RUN_ROWS = 512
 
 
 #: Samples of rows that are made at a time.
-TILE = 1024
+TILE = 2048
 
 
 class Engine:
