@@ -132,17 +132,21 @@ def empty_rows(nchans: int, nsamples: int) -> Int8Array:
     A stride that is an odd multiple of 64 bytes keeps channels out of each other's
     cache sets; what follows the last row may be read, though not used.
     """
-    stride = (-(-nsamples // 64) | 1) * 64
+    stride = _stride(nsamples)
     return np.zeros((nchans + 1) * stride, np.int8)[: nchans * stride].reshape(nchans, stride)[
         :, :nsamples
     ]
 
 
+def _stride(nsamples: int) -> int:
+    return (-(-nsamples // 64) | 1) * 64
+
+
 def padded_rows(rows: Int8Array) -> Int8Array:
     """Give rows as `empty_rows` lays them out; a copy only if they do not lie so."""
-    padded = empty_rows(*rows.shape)
-    if rows.strides == padded.strides and rows.base is not None:
+    if rows.strides == (_stride(rows.shape[1]), 1) and rows.base is not None:
         return rows
+    padded = empty_rows(*rows.shape)
     padded[:] = rows
     return padded
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data import Int8Array
-from . import BLOCK, GROUP, MARGIN, NARROW_HALO, Octave, Peaks, padded_rows
+from . import BLOCK, GROUP, MARGIN, NARROW_HALO, Octave, Peaks, empty_rows, padded_rows
 from .boxcars import SCORE_COUNTS
-from .program import Layout, Program, compile_tree
+from .program import Program, compile_tree
 from .tree import Ints, Node, node_delays
 
 if TYPE_CHECKING:
-    from .kernels import Room
+    from .kernels import Data, Room, Task
 
 #: A run of rows spans at most this many samples of sweep: its sums stay in the cache.
 RUN_SWEEP = 1024
@@ -22,8 +22,11 @@ RUN_SWEEP = 1024
 RUN_ROWS = 512
 
 
-#: Samples of rows that are made at a time.
+#: So many samples of a row are made at a time.
 TILE = 2048
+
+#: In bytes.
+CACHE_LINE = 64
 
 
 class Engine:
@@ -34,22 +37,24 @@ class Engine:
 
     def __init__(self, threads: int = 1) -> None:
         self._pool = ThreadPoolExecutor(threads, "screen")
-        self._compile()
+        # to hand a part to a thread and wait for it takes a percent of the time
+        self._map = self._pool.map if threads > 1 else map
         self._memory = local()
-        self._programs: dict[tuple[Octave, int], list[tuple[slice, Program]]] = {}
+        self._programs: dict[Octave, list[tuple[slice, Program]]] = {}
+        self._compile()
 
     def close(self) -> None:
         """End the threads."""
         self._pool.shutdown()
 
-    @staticmethod
-    def _compile() -> None:
+    def _compile(self) -> None:
         """Compile (or read from numba's cache) before data flow, not at the first gulp."""
         from . import exact
 
-        one = np.ones((1, 1), np.int64)
-        for kind in (np.int8, np.int32):
-            exact.shift_sum(np.zeros((1, 2), kind), one, 1)
+        exact.warm_up()
+        least = Octave(0, np.zeros(1, np.int64), np.array([0.0, 1.0]), 5)
+        self(empty_rows(2, least.halo + least.tile), least, 1.0)
+        self._programs.clear()
 
     def delays(self, octave: Octave) -> Ints:
         """Delay of every channel in every row as summed, shape (nrows, nchans)."""
@@ -58,40 +63,26 @@ class Engine:
 
     def trees(self, octave: Octave) -> list[Node]:
         """Give the plans of all runs of rows; see `oracle.Oracle`."""
-        return [program.tree for _, program in self._plan(octave, 1 << 20)]
+        return [program.tree for _, program in self._plan(octave)]
 
     def __call__(self, rows: Int8Array, octave: Octave, threshold: float) -> Peaks:
         """Screen all rows of an octave."""
-        from . import kernels
+        from .kernels import Data, Task
 
         rows = padded_rows(rows)
-        raw = np.lib.stride_tricks.as_strided(rows, (rows.strides[0] * len(rows),), (1,))
+        stride = rows.strides[0]
+        raw = np.lib.stride_tricks.as_strided(rows, (stride * len(rows),), (1,))
+        starts = np.argsort(octave.shape, kind="stable") * stride
+        data = Data(raw, starts, int(octave.sweeps[-1]) + MARGIN // 2)
         outputs = rows.shape[1] - octave.halo
-        span = kernels.Span(TILE, octave.past, outputs)
         lowest = int(np.clip(np.ceil(threshold / SCORE_COUNTS), -32768, 32767))
+        task = Task(TILE, octave.past, outputs, octave.levels, lowest)
 
         def screen(part: tuple[slice, Program]) -> Peaks:
             where, program = part
-            ngroups = -(-len(program.roots) // GROUP)
-            score = np.empty((ngroups, outputs // BLOCK), np.int16)
-            level = np.empty((ngroups, outputs // BLOCK), np.uint8)
-            out = kernels.Best(score.reshape(-1), level.reshape(-1))
-            code = kernels.Code(
-                program.steps, program.roots, program.zeros, 1 << -program.tree.bits
-            )
-            room = self._room(program, octave, outputs)
-            kernels.screen_rows(code, raw, span, octave.levels, lowest, room, out)
-            if octave.levels > kernels.NARROW:
-                kernels.screen_sums(room, ngroups, span, octave.levels, out)
-            group, block = np.nonzero(score >= lowest)
-            return Peaks(
-                group + where.start // GROUP,
-                block,
-                score[group, block].astype(np.float32) * np.float32(SCORE_COUNTS),
-                level[group, block].astype(np.int64),
-            )
+            return self._screen(program, data, task, where.start // GROUP)
 
-        found = list(self._pool.map(screen, self._plan(octave, rows.strides[0])))
+        found = list(self._map(screen, self._plan(octave)))
         return Peaks(
             np.concatenate([f.group for f in found]),
             np.concatenate([f.block for f in found]),
@@ -99,52 +90,56 @@ class Engine:
             np.concatenate([f.level for f in found]),
         )
 
-    def _room(self, program: Program, octave: Octave, outputs: int) -> "Room":
-        """Lay out this thread's memory for a run of rows."""
-        from .kernels import Room
+    def _screen(self, program: Program, data: "Data", task: "Task", above: int) -> Peaks:
+        """Screen a run of rows, ``above`` groups from the first one."""
+        from . import kernels
 
-        nrows = -(-len(program.roots) // GROUP) * GROUP
-        nsums = (octave.past + outputs) // 32
-        zeros, scratch = 2 * program.zeros, program.scratch
-        sizes = [
-            scratch,
-            2 * (16 * TILE + 4096 + 6 * nsums),
-            2 * nrows * NARROW_HALO,
-            2 * nrows * nsums,
-        ]
-        parts, *others = self._areas(sizes)
-        parts[:zeros] = 0
-        parts[program.zeros + 1 : zeros : 2] = 1
+        shape = -(-len(program.roots) // GROUP), task.outputs // BLOCK
+        score, level = np.empty(shape, np.int16), np.empty(shape, np.uint8)
+        best = kernels.Best(score.reshape(-1), level.reshape(-1))
+        code = kernels.Code(program.steps, program.roots, program.zeros, 1 << -program.tree.bits)
+        room = self._room(program, shape[0], task)
+        kernels.screen_rows(code, data, task, room, best)
+        if task.levels > kernels.NARROW:
+            kernels.screen_sums(shape[0], task, room, best)
+        group, block = np.nonzero(score >= task.lowest)
+        return Peaks(
+            group + above,
+            block,
+            score[group, block].astype(np.float32) * np.float32(SCORE_COUNTS),
+            level[group, block].astype(np.int64),
+        )
+
+    def _room(self, program: Program, ngroups: int, task: "Task") -> "Room":
+        """Lay out this thread's memory for a run of rows."""
+        from .kernels import Room, row_room
+
+        nrows, nsums = ngroups * GROUP, (task.past + task.outputs) // 32
+        parts, *others = self._areas(
+            program.scratch, 2 * row_room(task), 2 * nrows * NARROW_HALO, 2 * nrows * nsums
+        )
+        parts[: 2 * program.zeros] = 0
+        parts[program.zeros + 1 : 2 * program.zeros : 2] = 1
         rows, tails, sums = (area.view(np.int16) for area in others)
         return Room(parts, rows, rows.view(np.int32), tails, sums, sums.view(np.int32))
 
-    def _areas(self, sizes: list[int]) -> list[Int8Array]:
-        """Cut this thread's memory in areas of so many bytes, that begin on a cache line."""
-        stops = np.cumsum([-(-size // 64) * 64 for size in sizes])
+    def _areas(self, *sizes: int) -> list[Int8Array]:
+        """Cut this thread's memory in areas of so many bytes, each from a cache line on."""
+        padded = [-(-size // CACHE_LINE) * CACHE_LINE for size in sizes]
         memory: Int8Array = getattr(self._memory, "area", np.empty(0, np.int8))
-        if len(memory) < stops[-1]:
-            fresh = np.zeros(int(stops[-1]) + 64, np.int8)
-            memory = self._memory.area = fresh[-fresh.ctypes.data % 64 :]
-        return [
-            memory[stop - -(-size // 64) * 64 :][:size]
-            for stop, size in zip(stops, sizes, strict=True)
-        ]
+        if len(memory) < sum(padded):
+            fresh = np.zeros(sum(padded) + CACHE_LINE, np.int8)
+            memory = self._memory.area = fresh[-fresh.ctypes.data % CACHE_LINE :]
+        return np.split(memory[: sum(padded)], np.cumsum(padded)[:-1])
 
-    def _plan(self, octave: Octave, stride: int) -> list[tuple[slice, Program]]:
-        key = octave, stride
-        if key not in self._programs:
-            order = np.argsort(octave.shape, kind="stable")
-            layout = Layout(
-                rows=order,
-                stride=stride,
-                first=int(octave.sweeps[-1]) + MARGIN // 2,
-                length=TILE,
-            )
-            self._programs[key] = [
-                (part, compile_tree(octave.shape[order], octave.sweeps[part], layout))
+    def _plan(self, octave: Octave) -> list[tuple[slice, Program]]:
+        if octave not in self._programs:
+            shape = np.sort(octave.shape, kind="stable")
+            self._programs[octave] = [
+                (part, compile_tree(shape, octave.sweeps[part], TILE))
                 for part in _runs(octave.sweeps)
             ]
-        return self._programs[key]
+        return self._programs[octave]
 
 
 def _runs(sweeps: Ints) -> list[slice]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from . import BLOCK, GROUP, NARROW_HALO
 from .boxcars import ODD_WEIGHTS, WEIGHTS
-from .program import ADD_CHANNELS, ADD_ROWS, BITS, COUNT, KIND, ODD, SAMPLES, SOURCE, TO
+from .program import ADD_CHANNELS, ADD_ROWS, BEGIN, BITS, CHANNEL, COUNT, KIND, SAMPLES, SOURCE, TO
 
 type Int8s = NDArray[np.int8]
 type Int16s = NDArray[np.int16]
@@ -44,12 +44,40 @@ class Code(NamedTuple):
     factor: int
 
 
-class Span(NamedTuple):
-    """Samples of a tile, past samples, outputs: all of them multiples of BLOCK."""
+class Data(NamedTuple):
+    """The raw samples, all channels in one.
+
+    Parameters
+    ----------
+    starts
+        Where each channel begins, in the order of rising delay.
+    first
+        Sample of a channel that makes the first one of a row of sweep 0.
+    """
+
+    raw: Int8s
+    starts: Int64s
+    first: int
+
+
+class Task(NamedTuple):
+    """What is wanted.
+
+    Parameters
+    ----------
+    tile, past, outputs
+        Samples of a tile, past ones, and those to screen: all of them multiples of BLOCK.
+    levels
+        See `Octave`.
+    lowest
+        Score from which the level matters.
+    """
 
     tile: int
     past: int
     outputs: int
+    levels: int
+    lowest: int
 
 
 class Room(NamedTuple):
@@ -106,32 +134,39 @@ def _weigh(total, weight):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
-def run_steps(code: Code, raw: Int8s, parts: Int8s, begin: int, less: int) -> None:
+def run_steps(code: Code, data: Data, parts: Int8s, begin: int, less: int) -> None:
     """Work off the program for the tile that begins at ``begin``, ``less`` samples shorter."""
-    steps, zeros = code.steps, code.zeros
+    steps, zeros, raw, starts = code.steps, code.zeros, data.raw, data.starts
+    begin += data.first
     for k in range(steps.shape[0]):
         to, n = uint64(steps[k, TO]), uint64(steps[k, SAMPLES] - less)
         if steps[k, KIND] == ADD_CHANNELS:
-            add_channels(steps, k, raw, parts, begin, n)
+            add_channels(steps, k, raw, starts, parts, begin, n)
         elif steps[k, KIND] == ADD_ROWS:
-            add_rows(steps, k, parts, zeros, n)
+            add_rows(steps, k, parts, zeros, begin, n)
         else:
             for i in range(n):
                 parts[to + i] = int8(0)
-            for source in range(SOURCE, SOURCE + steps[k, COUNT]):
-                a = uint64(steps[k, source] + begin)
+            for j in range(steps[k, COUNT]):
+                a = uint64(starts[steps[k, CHANNEL] + j] + steps[k, SOURCE + j] + begin)
                 for i in range(n):
                     parts[to + i] = _add8(parts[to + i], raw[a + i])
 
 
 @njit(boundscheck=False, forceinline=True)
-def add_channels(steps: Int64s, k: int, raw: Int8s, parts: Int8s, begin: int, n: Place) -> None:
+def add_channels(
+    steps: Int64s, k: int, raw: Int8s, starts: Int64s, parts: Int8s, begin: int, n: Place
+) -> None:
     """Make a row of a leaf, of the eight channels that the instruction names."""
-    to, s = uint64(steps[k, TO]), SOURCE
-    a, b = uint64(steps[k, s] + begin), uint64(steps[k, s + 1] + begin)
-    c, d = uint64(steps[k, s + 2] + begin), uint64(steps[k, s + 3] + begin)
-    e, f = uint64(steps[k, s + 4] + begin), uint64(steps[k, s + 5] + begin)
-    g, h = uint64(steps[k, s + 6] + begin), uint64(steps[k, s + 7] + begin)
+    to, j, s = uint64(steps[k, TO]), steps[k, CHANNEL], SOURCE
+    a = uint64(starts[j] + steps[k, s] + begin)
+    b = uint64(starts[j + 1] + steps[k, s + 1] + begin)
+    c = uint64(starts[j + 2] + steps[k, s + 2] + begin)
+    d = uint64(starts[j + 3] + steps[k, s + 3] + begin)
+    e = uint64(starts[j + 4] + steps[k, s + 4] + begin)
+    f = uint64(starts[j + 5] + steps[k, s + 5] + begin)
+    g = uint64(starts[j + 6] + steps[k, s + 6] + begin)
+    h = uint64(starts[j + 7] + steps[k, s + 7] + begin)
     for i in range(n):
         low = _add8(_add8(raw[a + i], raw[b + i]), _add8(raw[c + i], raw[d + i]))
         high = _add8(_add8(raw[e + i], raw[f + i]), _add8(raw[g + i], raw[h + i]))
@@ -139,7 +174,7 @@ def add_channels(steps: Int64s, k: int, raw: Int8s, parts: Int8s, begin: int, n:
 
 
 @njit(boundscheck=False, forceinline=True)
-def add_rows(steps: Int64s, k: int, parts: Int8s, zeros: int, n: Place) -> None:
+def add_rows(steps: Int64s, k: int, parts: Int8s, zeros: int, begin: int, n: Place) -> None:
     """Make a row of four, divided by a power of two; every other sample rounds up."""
     to, s = uint64(steps[k, TO]), SOURCE
     a, b, c, d = (
@@ -148,7 +183,7 @@ def add_rows(steps: Int64s, k: int, parts: Int8s, zeros: int, n: Place) -> None:
         uint64(steps[k, s + 2]),
         uint64(steps[k, s + 3]),
     )
-    turn = uint64(zeros + steps[k, ODD])
+    turn = uint64(zeros + (steps[k, BEGIN] + begin) % 2)
     quarter = steps[k, BITS] == 2
     most = int16(1 if quarter else 0)
     for i in range(n):
@@ -341,59 +376,70 @@ def _level_of(highest, rows, best, block):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
-def screen_rows(
-    code: Code, raw: Int8s, span: Span, levels: int, lowest: int, room: Room, out: Best
-) -> None:
-    """Screen a run of rows: its tree tile by tile, boxcars up to 64 samples, sums of 32.
+def lay_out(tile: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Find places for the narrow levels of a group's rows and for the maxima of each.
 
-    Parameters
-    ----------
-    lowest
-        Score from which the level matters.
+    Returns
+    -------
+    place, best
+        First element of each; the last entry is what follows.
     """
-    tail, longest = uint64(_TAIL), uint64(span.tile)
     place = np.zeros(NARROW + 2, np.uint64)
     best = np.zeros(NARROW + 2, np.uint64)
     for k in range(NARROW + 1):
-        place[k + 1] = place[k] + uint64(GROUP) * ((tail + longest) >> uint64(k)) + uint64(BLOCK)
+        place[k + 1] = place[k] + uint64((GROUP * (_TAIL + tile) >> k) + BLOCK)
     best[0] = place[NARROW + 1]
     for k in range(NARROW + 1):
-        best[k + 1] = best[k] + (longest >> uint64(k)) + uint64(BLOCK)
-    nblocks, nsums = span.outputs // BLOCK, (span.past + span.outputs) // 32
+        best[k + 1] = best[k] + uint64((tile >> k) + BLOCK)
+    return place, best
+
+
+def row_room(task: Task) -> int:
+    """Elements of `Room.rows`: narrow levels or wide ones, whichever take more."""
+    nsums = (task.past + task.outputs) // 32
+    return max(int(lay_out(task.tile)[1][-1]), (GROUP + 1) * nsums)
+
+
+@njit(nogil=True, cache=True, boundscheck=False)
+def screen_rows(code: Code, data: Data, task: Task, room: Room, out: Best) -> None:
+    """Screen a run of rows: its tree tile by tile, boxcars up to 64 samples, sums of 32."""
+    tail = uint64(_TAIL)
+    place, best = lay_out(task.tile)
+    nblocks, nsums = task.outputs // BLOCK, (task.past + task.outputs) // 32
     begin = 0
-    while begin < span.past + span.outputs:
-        until = span.past + (0 if begin < span.past else span.outputs)
-        n = uint64(min(span.tile, until - begin))
-        run_steps(code, raw, room.parts, begin, span.tile - int(n))
+    while begin < task.past + task.outputs:
+        until = task.past + (0 if begin < task.past else task.outputs)
+        n = uint64(min(task.tile, until - begin))
+        run_steps(code, data, room.parts, begin, task.tile - int(n))
         for group in range((code.roots.shape[0] + GROUP - 1) // GROUP):
             make_group(code, group, room, n)
-            score_narrow(room, place, best, n, levels, begin >= span.past)
-            if levels > NARROW:
+            score_narrow(room, place, best, n, task.levels, begin >= task.past)
+            if task.levels > NARROW:
                 for r in range(GROUP):
                     of = uint64(r) * ((tail + n) >> uint64(NARROW + 1))
                     first = ((place[NARROW] + (tail >> uint64(NARROW))) >> _1) + of
                     to = uint64((group * GROUP + r) * nsums + begin // 32)
                     add_pairs(room.pairs, first, room.sums, to, n >> uint64(5))
-            if begin >= span.past:
-                to = uint64(group * nblocks + (begin - span.past) // BLOCK)
-                block_maxima(room.rows, best, n, lowest, out, to)
+            if begin >= task.past:
+                to = uint64(group * nblocks + (begin - task.past) // BLOCK)
+                block_maxima(room.rows, best, n, task.lowest, out, to)
         begin += int(n)
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
-def screen_sums(room: Room, ngroups: int, span: Span, levels: int, out: Best) -> None:
+def screen_sums(ngroups: int, task: Task, room: Room, out: Best) -> None:
     """Screen the boxcars of more than 64 samples, made of sums of 32; better ones replace."""
-    nsums = uint64((span.past + span.outputs) // 32)
-    nblocks = span.outputs // BLOCK
+    nsums = uint64((task.past + task.outputs) // 32)
+    nblocks = task.outputs // BLOCK
     size = uint64(GROUP) * nsums
     for group in range(ngroups):
         here = uint64(group) * size
-        past, n, stride = uint64(span.past // 32), uint64(span.outputs // 32), nsums
+        past, n, stride = uint64(task.past // 32), uint64(task.outputs // 32), nsums
         _forget(room.rows, n)
         score_level(room.sums, here + past, stride, room.rows, uint64(0), n, True)
         _replace(room.rows, n, 5, group * nblocks, out)
         pairs, below, to = room.sum_pairs, here >> _1, n
-        for k in range(6, levels + 1):
+        for k in range(6, task.levels + 1):
             past, n, stride = past >> _1, n >> _1, stride >> _1
             if k % 2:
                 add_pairs(pairs, below, room.rows, to, uint64(GROUP) * stride)

@@ -5,10 +5,12 @@ stacks of int8 scratch: the rows of a node on one, those of its children on the 
 """
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .tree import LEAF, ROOT, Ints, Node, plan_tree
+from .tree import LEAF, ROOT, Ints, Node, is_fresh, plan_tree
 
 #: Kinds of instructions: add eight channels, or fewer, or four rows.
 ADD_CHANNELS, ADD_FEW_CHANNELS, ADD_ROWS = 0, 1, 2
@@ -16,34 +18,12 @@ ADD_CHANNELS, ADD_FEW_CHANNELS, ADD_ROWS = 0, 1, 2
 #: Things that one instruction can add.
 SOURCES = max(LEAF, ROOT)
 
-#: An instruction is its kind, where to, samples, things to add, bits to divide by, and
-#: whether it begins on an odd sample; then come its sources.
-KIND, TO, SAMPLES, COUNT, BITS, ODD, SOURCE = range(7)
+#: An instruction is its kind, where to, samples, things to add, bits to divide by, the sample
+#: it begins on, and the first channel; then come its sources.
+KIND, TO, SAMPLES, COUNT, BITS, BEGIN, CHANNEL, SOURCE = range(8)
 
 #: Rows are laid out in steps of so many elements: a whole vector.
 STEP = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How the raw samples lie.
-
-    Parameters
-    ----------
-    rows
-        Data row of each channel, in the order of rising delay.
-    stride
-        Samples from one data row to the next.
-    first
-        Sample of a row of sweep 0 that makes the first one of a tile at 0.
-    length
-        Samples of a tile.
-    """
-
-    rows: Ints
-    stride: int
-    first: int
-    length: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +35,8 @@ class Program:
     tree
         The plan, channels in the order of rising delay.
     steps
-        One instruction a line, shape (n, SOURCE + SOURCES).
+        One instruction a line, shape (n, SOURCE + SOURCES). Sources that are channels count
+        from the sample that makes the first one of a tile in a row of sweep 0.
     roots
         For each row the scratch elements of the eight rows that make it, (nrows, 8).
     zeros
@@ -72,11 +53,26 @@ class Program:
     scratch: int
 
 
-def compile_tree(shape_by_delay: np.ndarray, sweeps: Ints, layout: Layout) -> Program:
-    """Plan the tree of a run of sweeps and write it down as instructions."""
-    tree = plan_tree(shape_by_delay, sweeps)
-    emitter = _Emitter(layout)
-    emitter.lay_out(tree, layout.first - sweeps, np.full(len(sweeps), layout.length))
+def compile_tree(shape: NDArray[np.float64], sweeps: Ints, length: int) -> Program:
+    """Plan the tree of a run of sweeps and write it down as instructions.
+
+    Parameters
+    ----------
+    shape
+        Delay of each channel as a fraction of the sweep, ascending, shape (nchans,).
+    length
+        Samples of a tile.
+    """
+    return _compile_tree(shape.tobytes(), sweeps.astype(np.int64).tobytes(), length)
+
+
+@lru_cache(maxsize=64)
+def _compile_tree(shape: bytes, sweep_list: bytes, length: int) -> Program:
+    # octaves begin with the same sweeps, and end with others
+    sweeps = np.frombuffer(sweep_list, np.int64)
+    tree = plan_tree(np.frombuffer(shape), sweeps)
+    emitter = _Emitter()
+    emitter.lay_out(tree, -sweeps, np.full(len(sweeps), length))
     roots = emitter.make_children(tree, 0)
     steps, parity = np.concatenate(emitter.steps), np.concatenate(emitter.parity)
     # a row of zeros stands in for children that are not there
@@ -95,7 +91,6 @@ def _placed(sources: Ints, base: np.ndarray) -> Ints:
 
 @dataclass
 class _Emitter:
-    layout: Layout
     windows: dict[int, tuple[Ints, Ints]] = field(default_factory=dict)
     steps: list[Ints] = field(default_factory=list)
     parity: list[Ints] = field(default_factory=list)
@@ -109,7 +104,7 @@ class _Emitter:
             return
         for child, pick, shift in zip(node.children, node.pick, node.shift, strict=True):
             begins = first + shift
-            runs = np.flatnonzero(np.diff(pick, prepend=-1))
+            runs = np.flatnonzero(is_fresh(pick))
             begin = np.minimum.reduceat(begins, runs)
             self.lay_out(child, begin, np.maximum.reduceat(begins + count, runs) - begin)
 
@@ -118,8 +113,7 @@ class _Emitter:
         first, _ = self.windows[id(node)]
         sources = np.full((len(node.sweeps), SOURCES), -1, np.int64)
         if node.pick is None:
-            rows = self.layout.rows[node.first : node.last] * self.layout.stride
-            sources[:, : len(rows)] = rows + (first + node.shift).T
+            sources[:, : len(node.shift)] = (first + node.shift).T
             return sources
         for i, (child, pick) in enumerate(zip(node.children, node.pick, strict=True)):
             slots = self.make_rows(child, parity)
@@ -144,7 +138,8 @@ class _Emitter:
         self.top[parity] = int(ends[-1])
         steps = np.empty((len(slots), SOURCE + SOURCES), np.int64)
         steps[:, KIND], steps[:, TO], steps[:, SAMPLES] = kind, slots, samples
-        steps[:, COUNT], steps[:, BITS], steps[:, ODD] = things, node.bits, first % 2
+        steps[:, COUNT], steps[:, BITS] = things, node.bits
+        steps[:, BEGIN], steps[:, CHANNEL] = first, node.first
         steps[:, SOURCE:] = sources
         self.steps.append(steps)
         self.parity.append(np.full(len(slots), parity))

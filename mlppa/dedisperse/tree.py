@@ -86,7 +86,7 @@ def _node(
     if not sizes:
         delays = np.multiply.outer(shape[first:last] - shape[first], sweeps)
         shift = np.floor(delays + 0.5).astype(np.int64)
-        return Node(first, last, sweeps, shift.mean(axis=0), shift)
+        return Node(first, last, sweeps, np.add.reduce(shift) / (last - first), shift)
     children, picks, shifts = [], [], []
     mean = np.zeros(len(sweeps))
     below = 0 if len(sizes) == 1 else 2 if bits < 0 else 1
@@ -95,17 +95,24 @@ def _node(
         # a row of the child for every sample of sweep inside it, where a row here wants one
         inside = shape[b - 1] - shape[a]
         delay = np.floor(sweeps * inside + 0.5)
-        fresh = np.diff(delay, prepend=-1) > 0
+        fresh = is_fresh(delay)
         keys, pick = delay[fresh], np.cumsum(fresh) - 1
         keys = keys / inside if inside > 0 else keys
         child = _node(shape, (a, b), sizes[:-1], keys, below)
-        wanted = sweeps * (shape[a:b].mean() - shape[first])
+        wanted = sweeps * ((np.add.reduce(shape[a:b]) / (b - a)) - shape[first])
         later = np.floor(wanted - child.mean[pick] + 0.5)
         mean += (b - a) / (last - first) * (later + child.mean[pick])
         children.append(child)
         picks.append(pick)
         shifts.append(later.astype(np.int64))
     return Node(first, last, sweeps, mean, np.array(shifts), bits, tuple(children), np.array(picks))
+
+
+def is_fresh(values: np.ndarray) -> NDArray[np.bool_]:
+    """Tell which of sorted values differ from the one before."""
+    fresh = np.ones(len(values), bool)
+    np.not_equal(values[1:], values[:-1], out=fresh[1:])
+    return fresh
 
 
 def node_delays(node: Node) -> Ints:
