@@ -5,7 +5,7 @@ from time import perf_counter
 import numpy as np
 import pytest
 
-from mlppa.search.cluster import TRIGGER, Triggers, _in_bowtie, owners
+from mlppa.search.cluster import TRIGGER, Triggers, in_bowtie, owners
 
 
 def plain_owners(triggers: Triggers) -> list[int]:
@@ -13,7 +13,7 @@ def plain_owners(triggers: Triggers) -> list[int]:
     owner = np.full(len(triggers), -1)
     for leader in np.lexsort((triggers["sweep"], triggers["time"], -triggers["snr"])):
         if owner[leader] < 0:
-            wings = (owner < 0) & _in_bowtie(triggers, triggers[leader])
+            wings = (owner < 0) & in_bowtie(triggers, triggers[leader])
             owner[wings] = leader
             owner[leader] = leader
     return owner.tolist()

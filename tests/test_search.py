@@ -172,17 +172,3 @@ def test_the_oracle_finds_what_the_kernel_finds() -> None:
     slow = [c for item in search(cleaned, plan.search, as_the_tree) for c in item.candidates]
     assert slow == [c for item in searched([block], HEADER) for c in item.candidates]
     assert len(slow) == 2
-
-
-def test_a_storm_is_flagged_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    bursts = tuple(
-        Interference(kind="burst", start_s=t, stop_s=t + 0.01, level=8.0)
-        for t in np.arange(0.1, 1.9, 0.1)
-    )
-    pulse = Pulse(time_s=4.5, dm=300.0, width_ms=4.0, snr=20.0)
-    sky = Sky(header=HEADER, nsamples=8000, pulses=(pulse,), interference=bursts, seed=1)
-    monkeypatch.setattr("mlppa.search.waiting.MOST_TRIGGERS", 500)
-    items = searched(SkySource(sky).blocks(), HEADER)
-    assert items[0].coverage.storm
-    assert not items[-2].coverage.storm
-    assert any(abs(c.dm - 300) < 5 for item in items for c in item.candidates)

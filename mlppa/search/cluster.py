@@ -33,6 +33,9 @@ REACH_WIDTHS = 1.5
 #: The edges of a bow-tie are brighter than its mean: channels arrive closer at the top.
 BOWTIE_EXCESS = 2.0
 
+#: What is measured twice, from neighbouring blocks, differs by less than this in S/N.
+REPEAT_EXCESS = 1.2
+
 #: Part of the band that a burst fills at least, for its wings to be known as such.
 LEAST_BAND = 0.4
 
@@ -55,18 +58,22 @@ def owners(triggers: Triggers) -> NDArray[np.int64]:
     return groups.owners(triggers)
 
 
-def _in_bowtie(triggers: Any, centre: Any) -> NDArray[np.bool_]:
-    """Tell which peaks are wings of a centre; either may be many."""
+def in_bowtie(triggers: Triggers, centre: Any) -> NDArray[np.bool_]:
+    """Tell which peaks are wings of a centre."""
+    near, law = _bowtie(triggers, centre)
+    strength = BOWTIE_EXCESS * centre["snr"] * law + NOISE_SIGMA
+    return np.asarray(near & (triggers["snr"] <= strength))
+
+
+def _bowtie(triggers: Any, centre: Any) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Tell where peaks lie near centres, and how much of its S/N is left there at most."""
     off_sweep = np.abs(triggers["sweep"] - centre["sweep"])
     off_time = np.abs(triggers["time"] - centre["time"])
     slack = triggers["slack"] + centre["slack"]
     beside = REACH_WIDTHS * (triggers["width"] + centre["width"]) + slack
     spread, boxcar = centre["width"] + LEAST_BAND * off_sweep, triggers["width"]
     law = np.sqrt(centre["width"] / boxcar) * np.minimum(boxcar, spread) / spread
-    strength = BOWTIE_EXCESS * centre["snr"] * law + NOISE_SIGMA
-    return np.asarray(
-        (off_time <= REACH_SWEEP * off_sweep + beside) & (triggers["snr"] <= strength)
-    )
+    return off_time <= REACH_SWEEP * off_sweep + beside, law
 
 
 def as_triggers(candidates: Sequence[Candidate], plan: "SearchPlan") -> Triggers:
@@ -80,6 +87,17 @@ def as_triggers(candidates: Sequence[Candidate], plan: "SearchPlan") -> Triggers
 
 
 def is_explained(peak: Any, by: Triggers) -> bool:
-    """Whether a peak is only a wing of a stronger one."""
+    """Whether a peak is only a wing of stronger ones; those of several add up."""
     stronger = by[by["snr"] >= peak["snr"]]
-    return bool(_in_bowtie(peak, stronger).any())
+    near, law = _bowtie(peak, stronger)
+    total = float((stronger["snr"] * law)[near].sum())
+    return bool(near.any()) and bool(peak["snr"] <= BOWTIE_EXCESS * total + NOISE_SIGMA)
+
+
+def is_repeated(peak: Any, known: Triggers) -> bool:
+    """Whether a peak is the same pulse as one known, though measured a little stronger."""
+    width = (known["width"] + peak["width"]) / 2
+    here = (np.abs(known["time"] - peak["time"]) <= width / 2) & (
+        np.abs(known["sweep"] - peak["sweep"]) <= width
+    )
+    return bool((here & (peak["snr"] <= REPEAT_EXCESS * known["snr"])).any())

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ..clean import SIGMA, clipped_moments
 from ..data import Candidate, History
+from .cluster import REACH_WIDTHS, TRIGGER, Triggers
 
 if TYPE_CHECKING:
     from . import SearchPlan
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 #: Trial DMs and widths of one round of refinement.
 SWEEP_TRIALS = 33
 WIDTH_TRIALS = 17
+
+#: More bursts than this are not looked for beside one.
+MOST_COMPANIONS = 8
 
 #: Samples on either side from which the noise is measured.
 NOISE_REACH = 1024
@@ -60,6 +64,7 @@ def refine(trigger: Any, history: History, plan: "SearchPlan") -> Candidate | No
         if peak is None:
             return None
         at_edge = peak.sweep in (peak.sweeps[0], peak.sweeps[-1]) and peak.sweep > 0
+        at_edge |= abs(peak.time - time) > margin + width - 1
         if not at_edge and peak.width < min(2 * width, plan.max_width):
             break
         time, sweep, width, margin = peak.time, peak.sweep, peak.width, float(peak.width)
@@ -75,6 +80,52 @@ def refine(trigger: Any, history: History, plan: "SearchPlan") -> Candidate | No
         snr_zero_dm=snr_zero_dm(history, plan, peak) / noise,
         octave=plan.image_octave(peak.width),
     )
+
+
+def companions(
+    candidate: Candidate, trigger: Any, history: History, plan: "SearchPlan"
+) -> Triggers:
+    """Find other bursts at a candidate's DM that stand in the same blocks of the screen.
+
+    They are as far off as distinct pulses are, and between them and the others the S/N
+    falls to less than half: the tail of a scattered pulse is none.
+
+    Returns
+    -------
+    companions
+        Peaks to be measured, the strongest first.
+    """
+    from ..dedisperse.exact import band_sum
+
+    width, sweep = candidate.width_samples, candidate.dm / plan.unit_dm
+    time = candidate.sample + plan.mean_shape * sweep
+    reach = int(2 * trigger["slack"] + REACH_WIDTHS * (trigger["width"] + width))
+    half = reach + 2 * width
+    begin = int(np.rint(time)) - half
+    starts = channel_starts(plan, begin, np.array([sweep]))[0]
+    snr = _boxcars(*band_sum(history, starts, 2 * half + 1), width)
+    apart = int(2 * REACH_WIDTHS * width)
+    taken = [int(np.rint(time - begin - (width - 1) / 2))]
+    free = snr >= plan.threshold
+    free[max(taken[0] - apart, 0) : taken[0] + apart + 1] = False
+    free[:width] = free[-width:] = False
+    while free.any() and len(taken) <= MOST_COMPANIONS:
+        at = int(np.where(free, snr, 0).argmax())
+        is_top = snr[at] >= snr[at - width : at + width + 1].max()
+        if is_top and all(_between(snr, at, other).min() <= snr[at] / 2 for other in taken):
+            taken.append(at)
+            free[max(at - apart, 0) : at + apart + 1] = False
+        else:
+            free[max(at - width, 0) : at + width + 1] = False
+    found = np.zeros(len(taken) - 1, TRIGGER)
+    found["time"] = begin + np.array(taken[1:]) + (width - 1) / 2
+    found["sweep"], found["width"], found["slack"] = sweep, width, width
+    found["snr"] = snr[taken[1:]]
+    return found
+
+
+def _between(snr: NDArray[np.float64], a: int, b: int) -> NDArray[np.float64]:
+    return snr[min(a, b) : max(a, b) + 1]
 
 
 def channel_starts(
@@ -188,13 +239,18 @@ def snr_zero_dm(history: History, plan: "SearchPlan", peak: Peak) -> float:
     half = max(peak.width, 8)
     begin = int(np.rint(peak.time)) - half
     sums, cells = band_sum(history, np.full(len(plan.shape), begin), 2 * half + 1)
-    total, present = (np.concatenate([[0], x.cumsum(dtype=np.int64)]) for x in (sums, cells))
     best, w = 0.0, 1
     while w <= 2 * half + 1:
-        energy, count = total[w:] - total[:-w], present[w:] - present[:-w]
-        best = max(best, float((energy / (SIGMA * np.sqrt(np.maximum(count, 1)))).max()))
+        best = max(best, float(_boxcars(sums, cells, w).max()))
         w *= 2
     return best
+
+
+def _boxcars(sums: NDArray[np.int32], cells: NDArray[np.int32], width: int) -> NDArray[np.float64]:
+    """S/N of a boxcar of every phase, shape (nsamples + 1 - width,)."""
+    total, present = (np.concatenate([[0], x.cumsum(dtype=np.int64)]) for x in (sums, cells))
+    energy, count = total[width:] - total[:-width], present[width:] - present[:-width]
+    return np.asarray(energy / (SIGMA * np.sqrt(np.maximum(count, 1))))
 
 
 def _sweep_error(peak: Peak) -> float:

@@ -7,8 +7,8 @@ import numpy as np
 
 from ..data import Candidate, History
 from ..metrics import STORM_DROPPED
-from .cluster import TRIGGER, Triggers, as_triggers, is_explained, owners
-from .refine import refine
+from .cluster import TRIGGER, Triggers, as_triggers, is_explained, is_repeated, owners
+from .refine import companions, refine
 
 if TYPE_CHECKING:
     from . import SearchPlan
@@ -62,21 +62,43 @@ class Waiting:
         due = self._peaks["time"][owner] <= until
         leaders = self._peaks[np.unique(owner[due])]
         self._peaks = self._peaks[~due]
-        chosen = _strongest(leaders, plan.most_measured(nsamples))
-        new = self._new([refine(leader, history, plan) for leader in chosen])
+        most = plan.most_measured(nsamples)
+        chosen = _strongest(leaders, most)
+        new = self._new(self._measured(chosen, until, history, most - len(chosen)))
         oldest = history.gulps[-1].stop - 2 * plan.memory
         self._final = [c for c in self._final if c.sample > oldest] + new
         return tuple(new), self._count(len(peaks) - len(kept), len(leaders) - len(chosen))
 
-    def _new(self, measured: list[Candidate | None]) -> list[Candidate]:
-        """Leave out what is faint, or a wing of what was found before."""
+    def _measured(
+        self, leaders: Triggers, until: float, history: History, room: int
+    ) -> list[Candidate]:
+        """Measure leaders, and as many other bursts in their groups as there is room for.
+
+        Those that are not yet due wait on.
+        """
         plan = self._plan
-        good = [c for c in measured if c is not None and c.snr >= plan.threshold]
+        measured = []
+        for leader in leaders:
+            candidate = refine(leader, history, plan)
+            measured.append(candidate)
+            if candidate is not None and candidate.snr >= plan.threshold and room > 0:
+                beside = companions(candidate, leader, history, plan)
+                later = beside["time"] > until
+                self._peaks = np.concatenate([self._peaks, beside[later]])
+                due = beside[~later][:room]
+                room -= len(due)
+                measured += [refine(one, history, plan) for one in due]
+        return [c for c in measured if c is not None and c.snr >= plan.threshold]
+
+    def _new(self, good: list[Candidate]) -> list[Candidate]:
+        """Leave out what is a wing of a stronger one, or of what was found before."""
+        plan = self._plan
         good.sort(key=lambda c: -c.snr)
         peaks, known = as_triggers(good, plan), as_triggers(self._final, plan)
         new: list[int] = []
         for number, peak in enumerate(peaks):
-            if not is_explained(peak, known) and not is_explained(peak, peaks[new]):
+            found = np.concatenate([known, peaks[new]])
+            if not is_explained(peak, found) and not is_repeated(peak, known):
                 new.append(number)
         return sorted((good[number] for number in new), key=lambda c: c.sample)
 
