@@ -94,13 +94,16 @@ def test_the_tree_keeps_close_to_the_law(nchans: int) -> None:
     assert error.max() <= MARGIN / 2
 
 
-def test_rounding_is_small_and_moves_no_mean() -> None:
-    tree = plan_tree(channel_shape(np.linspace(1500, 1100, 256)), np.arange(0, 200, 3))
-    rows = np.random.default_rng(4).normal(0, 4, (256, 4500)).round().astype(np.int8)
+@pytest.mark.parametrize("nchans", [256, 1024])
+def test_rounding_is_small_and_adds_no_pattern(nchans: int) -> None:
+    tree = plan_tree(channel_shape(np.linspace(1500, 1100, nchans)), np.arange(0, 200, 9))
+    rows = np.random.default_rng(4).normal(0, 4, (nchans, 4500)).round().astype(np.int8)
     rows[8:24] = 0  # masked: two of the four parts of one sum
     exact = shift_sum(rows, node_delays(tree), 4096)
     error = tree_sums(tree, rows.astype(np.int32))[:, :4096] - exact
     assert error.var() < 0.006 * exact.var()
+    every_other = error[:, ::2].mean(axis=1), error[:, 1::2].mean(axis=1)
+    assert np.abs(every_other).max() < 0.1 * exact.std()
     assert np.abs(error.mean(axis=1)).max() < 0.005 * exact.std()
 
 

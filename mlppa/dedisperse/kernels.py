@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from . import BLOCK, GROUP, NARROW_HALO
 from .boxcars import ODD_WEIGHTS, WEIGHTS
-from .program import ADD_CHANNELS, ADD_ROWS, BEGIN, BITS, CHANNEL, COUNT, KIND, SAMPLES, SOURCE, TO
+from .program import ADD_CHANNELS, ADD_ROWS, BITS, CHANNEL, COUNT, KIND, SAMPLES, SOURCE, TO, TURN
 
 type Int8s = NDArray[np.int8]
 type Int16s = NDArray[np.int16]
@@ -183,7 +183,7 @@ def add_rows(steps: Int64s, k: int, parts: Int8s, zeros: int, begin: int, n: Pla
         uint64(steps[k, s + 2]),
         uint64(steps[k, s + 3]),
     )
-    turn = uint64(zeros + (steps[k, BEGIN] + begin) % 2)
+    turn = uint64(zeros + (steps[k, TURN] + begin) % 2)
     quarter = steps[k, BITS] == 2
     most = int16(1 if quarter else 0)
     for i in range(n):

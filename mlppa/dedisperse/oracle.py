@@ -84,13 +84,16 @@ def shift_sum(
     return out
 
 
-def tree_sums(node: Node, rows: NDArray[np.int32]) -> NDArray[np.int32]:
+def tree_sums(node: Node, rows: NDArray[np.int32], turn: int = 0) -> NDArray[np.int32]:
     """Sum channels as a tree does.
 
     Parameters
     ----------
     rows
         Channels in the order of rising delay, shape (nchans, nsamples).
+    turn
+        Parity of the samples that round up: the other one in every other child, or the
+        rounding of many would add up to an oscillation.
 
     Returns
     -------
@@ -105,10 +108,10 @@ def tree_sums(node: Node, rows: NDArray[np.int32]) -> NDArray[np.int32]:
         if node.pick is None:
             part = np.broadcast_to(rows[node.first + i], total.shape)
         else:
-            part = np.clip(tree_sums(node.children[i], rows), -128, 127)[node.pick[i]]
+            part = np.clip(tree_sums(node.children[i], rows, i % 2), -128, 127)[node.pick[i]]
         total += np.take_along_axis(part, np.clip(time + shift[:, None], 0, nsamples - 1), axis=1)
     if node.bits < 0:
         return total << -node.bits
     if node.bits > 0:
-        return (total + time % 2 + node.bits - 1) >> node.bits
+        return (total + (time + turn + 1) % 2 + node.bits - 1) >> node.bits
     return total

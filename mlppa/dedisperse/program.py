@@ -18,9 +18,9 @@ ADD_CHANNELS, ADD_FEW_CHANNELS, ADD_ROWS = 0, 1, 2
 #: Things that one instruction can add.
 SOURCES = max(LEAF, ROOT)
 
-#: An instruction is its kind, where to, samples, things to add, bits to divide by, the sample
-#: it begins on, and the first channel; then come its sources.
-KIND, TO, SAMPLES, COUNT, BITS, BEGIN, CHANNEL, SOURCE = range(8)
+#: An instruction is its kind, where to, samples, things to add, bits to divide by, a number
+#: that is odd where the first sample rounds up, and the first channel; then come its sources.
+KIND, TO, SAMPLES, COUNT, BITS, TURN, CHANNEL, SOURCE = range(8)
 
 #: Rows are laid out in steps of so many elements: a whole vector.
 STEP = 64
@@ -116,13 +116,16 @@ class _Emitter:
             sources[:, : len(node.shift)] = (first + node.shift).T
             return sources
         for i, (child, pick) in enumerate(zip(node.children, node.pick, strict=True)):
-            slots = self.make_rows(child, parity)
+            slots = self.make_rows(child, parity, i % 2)
             begin, _ = self.windows[id(child)]
             sources[:, i] = (slots - begin)[pick] + first + node.shift[i]
         return sources
 
-    def make_rows(self, node: Node, parity: int) -> Ints:
-        """Make the rows of a node on a stack; where they lie."""
+    def make_rows(self, node: Node, parity: int, turn: int) -> Ints:
+        """Make the rows of a node on a stack; where they lie.
+
+        ``turn`` is the parity of the samples that round up, of those of its first channel.
+        """
         first, count = self.windows[id(node)]
         before = self.top[1 - parity]
         sources = self.make_children(node, 1 - parity)
@@ -139,7 +142,7 @@ class _Emitter:
         steps = np.empty((len(slots), SOURCE + SOURCES), np.int64)
         steps[:, KIND], steps[:, TO], steps[:, SAMPLES] = kind, slots, samples
         steps[:, COUNT], steps[:, BITS] = things, node.bits
-        steps[:, BEGIN], steps[:, CHANNEL] = first, node.first
+        steps[:, TURN], steps[:, CHANNEL] = first + 1 - turn, node.first
         steps[:, SOURCE:] = sources
         self.steps.append(steps)
         self.parity.append(np.full(len(slots), parity))

@@ -9,7 +9,7 @@ power of two, and the sweeps may be any ascending list.
 
 Partial sums keep to 8 bits. With samples of 4 counts a sum of eight channels has a noise
 of 11 counts; sums of four such rows are halved and have 11 again, the last ones below the
-root are quartered and have 6. So rounding adds 0.4 % to the variance, and a sample of a
+root are quartered and have 6. So rounding adds 0.5 % to the variance, and a sample of a
 pulse that fills the band is whole up to an S/N of 60.
 """
 
