@@ -2,18 +2,15 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import local
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..data import Int8Array
 from . import BLOCK, GROUP, MARGIN, NARROW_HALO, Octave, Peaks, empty_rows, padded_rows
+from .arrays import Best, Code, Data, Room, Task
 from .boxcars import SCORE_COUNTS
 from .program import Program, compile_tree
 from .tree import Ints, Node, node_delays
-
-if TYPE_CHECKING:
-    from .kernels import Data, Room, Task
 
 #: A run of rows spans at most this many samples of sweep: its sums stay in the cache.
 RUN_SWEEP = 1024
@@ -67,8 +64,6 @@ class Engine:
 
     def __call__(self, rows: Int8Array, octave: Octave, threshold: float) -> Peaks:
         """Screen all rows of an octave."""
-        from .kernels import Data, Task
-
         rows = padded_rows(rows)
         stride = rows.strides[0]
         raw = np.lib.stride_tricks.as_strided(rows, (stride * len(rows),), (1,))
@@ -90,14 +85,14 @@ class Engine:
             np.concatenate([f.level for f in found]),
         )
 
-    def _screen(self, program: Program, data: "Data", task: "Task", above: int) -> Peaks:
+    def _screen(self, program: Program, data: Data, task: Task, above: int) -> Peaks:
         """Screen a run of rows, ``above`` groups from the first one."""
         from . import kernels
 
         shape = -(-len(program.roots) // GROUP), task.outputs // BLOCK
         score, level = np.empty(shape, np.int16), np.empty(shape, np.uint8)
-        best = kernels.Best(score.reshape(-1), level.reshape(-1))
-        code = kernels.Code(program.steps, program.roots, program.zeros, 1 << -program.tree.bits)
+        best = Best(score.reshape(-1), level.reshape(-1))
+        code = Code(program.steps, program.roots, program.zeros, 1 << -program.tree.bits)
         room = self._room(program, shape[0], task)
         kernels.screen_rows(code, data, task, room, best)
         if task.levels > kernels.NARROW:
@@ -110,9 +105,9 @@ class Engine:
             level[group, block].astype(np.int64),
         )
 
-    def _room(self, program: Program, ngroups: int, task: "Task") -> "Room":
+    def _room(self, program: Program, ngroups: int, task: Task) -> Room:
         """Lay out this thread's memory for a run of rows."""
-        from .kernels import Room, row_room
+        from .kernels import row_room
 
         nrows, nsums = ngroups * GROUP, (task.past + task.outputs) // 32
         parts, *others = self._areas(

@@ -4,26 +4,20 @@ Everything lies in flat arrays and is addressed by unsigned offsets: then the co
 makes full vectors of the inner loops, and the clamping becomes saturating additions.
 Loops are forced into their callers: a call would count the references to every array that
 it passes, atomically, and take as long as half a loop.
+
+Numba's cache looks at this file alone: after a change of what it imports, touch it.
 Sums of eight channels saturate at 11 deviations, rows at 32767 counts: only bursts so
 bright that they are found all the same, and measured elsewhere.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 from numba import int8, int16, int32, njit, uint64
 from numpy.typing import NDArray
 
 from . import BLOCK, GROUP, NARROW_HALO
+from .arrays import Best, Code, Data, Int8s, Int16s, Int32s, Int64s, Place, Room, Task
 from .boxcars import ODD_WEIGHTS, WEIGHTS
 from .program import ADD_CHANNELS, ADD_ROWS, BITS, CHANNEL, COUNT, KIND, SAMPLES, SOURCE, TO, TURN
-
-type Int8s = NDArray[np.int8]
-type Int16s = NDArray[np.int16]
-type Int32s = NDArray[np.int32]
-type Int64s = NDArray[np.int64]
-#: Where in an array, or how many.
-type Place = int | np.unsignedinteger
 
 #: Levels screened at full rate; wider boxcars are made of the sums of 32 samples.
 NARROW = 4
@@ -33,82 +27,6 @@ _1, _2, _3 = uint64(1), uint64(2), uint64(3)
 _W2, _W3, _W4 = WEIGHTS[2], WEIGHTS[3], WEIGHTS[4]
 _O3, _O4 = ODD_WEIGHTS[3], ODD_WEIGHTS[4]
 _TAIL = NARROW_HALO
-
-
-class Code(NamedTuple):
-    """A `program.Program` in parts; its rows are to be multiplied by ``factor``."""
-
-    steps: Int64s
-    roots: Int64s
-    zeros: int
-    factor: int
-
-
-class Data(NamedTuple):
-    """The raw samples, all channels in one.
-
-    Parameters
-    ----------
-    starts
-        Where each channel begins, in the order of rising delay.
-    first
-        Sample of a channel that makes the first one of a row of sweep 0.
-    """
-
-    raw: Int8s
-    starts: Int64s
-    first: int
-
-
-class Task(NamedTuple):
-    """What is wanted.
-
-    Parameters
-    ----------
-    tile, past, outputs
-        Samples of a tile, past ones, and those to screen: all of them multiples of BLOCK.
-    levels
-        See `Octave`.
-    lowest
-        Score from which the level matters.
-    """
-
-    tile: int
-    past: int
-    outputs: int
-    levels: int
-    lowest: int
-
-
-class Room(NamedTuple):
-    """What a thread works in.
-
-    Parameters
-    ----------
-    parts
-        Partial sums, as the program lays them out; it begins with a row of zeros, and one
-        of 0, 1, 0, 1, ...
-    rows, pairs
-        A group's rows side by side, all their levels, and maxima: int16, and two as int32.
-    tails
-        Last samples of every row in the tile before, NARROW_HALO a row.
-    sums, sum_pairs
-        Sums of 32 samples (level 5) of every row, past ones first: int16, and two as int32.
-    """
-
-    parts: Int8s
-    rows: Int16s
-    pairs: Int32s
-    tails: Int16s
-    sums: Int16s
-    sum_pairs: Int32s
-
-
-class Best(NamedTuple):
-    """Out: the maximum of every group and block, and its level, (ngroups * nblocks,)."""
-
-    score: Int16s
-    level: NDArray[np.uint8]
 
 
 @njit(inline="always")
@@ -153,20 +71,21 @@ def run_steps(code: Code, data: Data, parts: Int8s, begin: int, less: int) -> No
                     parts[to + i] = _add8(parts[to + i], raw[a + i])
 
 
+@njit(inline="always")
+def _source(steps, k, number, begin):  # type: ignore[no-untyped-def]
+    return uint64(steps[k, SOURCE + number] + begin)
+
+
 @njit(boundscheck=False, forceinline=True)
 def add_channels(
     steps: Int64s, k: int, raw: Int8s, starts: Int64s, parts: Int8s, begin: int, n: Place
 ) -> None:
     """Make a row of a leaf, of the eight channels that the instruction names."""
-    to, j, s = uint64(steps[k, TO]), steps[k, CHANNEL], SOURCE
-    a = uint64(starts[j] + steps[k, s] + begin)
-    b = uint64(starts[j + 1] + steps[k, s + 1] + begin)
-    c = uint64(starts[j + 2] + steps[k, s + 2] + begin)
-    d = uint64(starts[j + 3] + steps[k, s + 3] + begin)
-    e = uint64(starts[j + 4] + steps[k, s + 4] + begin)
-    f = uint64(starts[j + 5] + steps[k, s + 5] + begin)
-    g = uint64(starts[j + 6] + steps[k, s + 6] + begin)
-    h = uint64(starts[j + 7] + steps[k, s + 7] + begin)
+    to, j = uint64(steps[k, TO]), steps[k, CHANNEL]
+    a, b = _source(steps, k, 0, starts[j] + begin), _source(steps, k, 1, starts[j + 1] + begin)
+    c, d = _source(steps, k, 2, starts[j + 2] + begin), _source(steps, k, 3, starts[j + 3] + begin)
+    e, f = _source(steps, k, 4, starts[j + 4] + begin), _source(steps, k, 5, starts[j + 5] + begin)
+    g, h = _source(steps, k, 6, starts[j + 6] + begin), _source(steps, k, 7, starts[j + 7] + begin)
     for i in range(n):
         low = _add8(_add8(raw[a + i], raw[b + i]), _add8(raw[c + i], raw[d + i]))
         high = _add8(_add8(raw[e + i], raw[f + i]), _add8(raw[g + i], raw[h + i]))
@@ -176,13 +95,9 @@ def add_channels(
 @njit(boundscheck=False, forceinline=True)
 def add_rows(steps: Int64s, k: int, parts: Int8s, zeros: int, begin: int, n: Place) -> None:
     """Make a row of four, divided by a power of two; every other sample rounds up."""
-    to, s = uint64(steps[k, TO]), SOURCE
-    a, b, c, d = (
-        uint64(steps[k, s]),
-        uint64(steps[k, s + 1]),
-        uint64(steps[k, s + 2]),
-        uint64(steps[k, s + 3]),
-    )
+    to = uint64(steps[k, TO])
+    a, b = _source(steps, k, 0, 0), _source(steps, k, 1, 0)
+    c, d = _source(steps, k, 2, 0), _source(steps, k, 3, 0)
     turn = uint64(zeros + (steps[k, TURN] + begin) % 2)
     quarter = steps[k, BITS] == 2
     most = int16(1 if quarter else 0)
@@ -201,18 +116,10 @@ def make_row(
     roots: Int64s, row: int, parts: Int8s, times: int, scratch: Int16s, to: Place, n: Place
 ) -> None:
     """Add the eight rows that make a row of the whole band, and multiply."""
-    a, b, c, d = (
-        uint64(roots[row, 0]),
-        uint64(roots[row, 1]),
-        uint64(roots[row, 2]),
-        uint64(roots[row, 3]),
-    )
-    e, f, g, h = (
-        uint64(roots[row, 4]),
-        uint64(roots[row, 5]),
-        uint64(roots[row, 6]),
-        uint64(roots[row, 7]),
-    )
+    a, b = uint64(roots[row, 0]), uint64(roots[row, 1])
+    c, d = uint64(roots[row, 2]), uint64(roots[row, 3])
+    e, f = uint64(roots[row, 4]), uint64(roots[row, 5])
+    g, h = uint64(roots[row, 6]), uint64(roots[row, 7])
     # not 2**bits made here: the compiler would shift 64 bits at a time
     factor, highest = int16(times), int16(32767 // times)
     for i in range(n):
