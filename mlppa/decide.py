@@ -1,10 +1,22 @@
 """Probabilities to verdicts: a pulse, or interference with the reason why."""
 
+import math
 from collections.abc import Iterable, Iterator
 
 from .data import Candidate, Classified, Detection, Report
 from .images import draw
 from .search import SearchPlan
+
+#: A burst at DM 0 keeps this much of its S/N there, since boxcars are fewer ...
+KEPT_AT_ZERO = 0.94
+
+#: ... but for what noise adds to the best of many trials.
+GAINED_BY_TRIALS = 0.3
+
+#: So many errors from DM 0 is near; no error is less than this part of the width in sweep:
+#: the spectrum of a bright burst leans on its DM more than noise does.
+NEAR_ZERO = 4.0
+CERTAIN_WIDTHS = 0.02
 
 
 def decide(
@@ -59,13 +71,16 @@ def rejection(
     """Say why a candidate is not a pulse; None if it is one.
 
     A burst without dispersion has the same bow-tie as a pulse, centred on DM 0, so the
-    shape cannot tell and two plain rules do: it is at least as strong at DM 0, or its
-    DM is 0 within the error (or within one sample of sweep).
+    shape cannot tell and plain rules do: it is at least as strong at DM 0; or its DM is
+    less than one sample of sweep; or it is not far from DM 0 and nearly as strong there.
     """
-    if candidate.snr_zero_dm >= candidate.snr:
-        return f"zero-dm: S/N {candidate.snr_zero_dm:.1f} without dispersion"
-    if candidate.dm <= max(3 * candidate.dm_err, plan.unit_dm):
-        return f"zero-dm: DM {candidate.dm:.2f} +- {candidate.dm_err:.2f}"
+    dm, snr, zero = candidate.dm, candidate.snr, candidate.snr_zero_dm
+    if zero >= snr:
+        return f"zero-dm: S/N {zero:.1f} without dispersion"
+    err = math.hypot(candidate.dm_err, CERTAIN_WIDTHS * candidate.width_samples * plan.unit_dm)
+    same = zero >= KEPT_AT_ZERO * snr - GAINED_BY_TRIALS
+    if dm <= plan.unit_dm or (dm <= NEAR_ZERO * err and same):
+        return f"zero-dm: DM {dm:.2f} +- {candidate.dm_err:.2f}, S/N {zero:.1f} without dispersion"
     if probability < min_probability:
         return f"network: probability {probability:.3f} < {min_probability:g}"
     return None

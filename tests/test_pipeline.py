@@ -254,9 +254,10 @@ def candidate() -> Candidate:
         ({}, 0.499, "network: probability 0.499 < 0.5"),
         ({"snr_zero_dm": 12.0}, 1.0, "zero-dm: S/N 12.0 without dispersion"),
         ({"snr_zero_dm": 11.9}, 1.0, None),
-        ({"dm": 2.9, "dm_err": 1.0}, 1.0, "zero-dm: DM 2.90"),
+        ({"dm": 3.9, "dm_err": 1.0, "snr_zero_dm": 11.0}, 1.0, "zero-dm: DM 3.90"),
+        ({"dm": 3.9, "dm_err": 1.0, "snr_zero_dm": 10.9}, 1.0, None),
         ({"dm": 0.0, "dm_err": 0.0}, 1.0, "zero-dm: DM 0.00"),
-        ({"dm": 3.1, "dm_err": 1.0}, 1.0, None),
+        ({"dm": 4.5, "dm_err": 1.0, "snr_zero_dm": 11.0}, 1.0, None),
     ],
 )
 def test_verdicts(
