@@ -5,9 +5,11 @@ makes full vectors of the inner loops, and the clamping becomes saturating addit
 Loops are forced into their callers: a call would count the references to every array that
 it passes, atomically, and take as long as half a loop.
 
+Sums of eight channels saturate at 11 deviations, as do those of 32 where there are more
+above them, rows at 32767 counts: only bursts so bright that they are found all the same, and
+measured elsewhere, or narrower than an eighth of the band.
+
 Numba's cache looks at this file alone: after a change of what it imports, touch it.
-Sums of eight channels saturate at 11 deviations, rows at 32767 counts: only bursts so
-bright that they are found all the same, and measured elsewhere.
 """
 
 import numpy as np
