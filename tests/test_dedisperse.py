@@ -83,6 +83,14 @@ def test_any_list_of_sweeps_can_be_planned(sweeps: list[int], nchans: int) -> No
     assert_same(ENGINE(rows, octave, ALL), Oracle(ENGINE.trees(octave))(rows, octave, ALL))
 
 
+@pytest.mark.parametrize("nchans", [300, 1100])
+def test_deep_trees_equal_the_oracle(nchans: int) -> None:
+    shape = channel_shape(np.linspace(1500, 1100, nchans))
+    octave = Octave(0, np.arange(0, 300, 7), shape, 6)
+    rows = rows_for(octave, 3, seed=5)
+    assert_same(ENGINE(rows, octave, ALL), Oracle(ENGINE.trees(octave))(rows, octave, ALL))
+
+
 @pytest.mark.parametrize("nchans", [16, 100, 1024])
 def test_the_tree_keeps_close_to_the_law(nchans: int) -> None:
     freqs = np.linspace(1500, 1100, nchans)
