@@ -130,6 +130,11 @@ def test_rows_of_any_layout_are_taken() -> None:
     (octave,) = octaves(Grid(dm_max=100, width_max_s=0.05), freqs, 1e-3)
     rows = rows_for(octave, 1, seed=2)
     assert padded_rows(rows) is rows
+    longer = empty_rows(20, rows.shape[1] + 1000)
+    stretch = longer[:, 500 : 500 + rows.shape[1]]
+    stretch[:] = rows
+    assert padded_rows(stretch) is stretch
+    assert_same(ENGINE(stretch, octave, ALL), ENGINE(rows, octave, ALL))
     for other in (np.ascontiguousarray(rows), np.asfortranarray(rows), rows[:, ::1].copy("K")):
         assert_same(ENGINE(other, octave, ALL), ENGINE(rows, octave, ALL))
 

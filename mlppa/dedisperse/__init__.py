@@ -143,8 +143,11 @@ def _stride(nsamples: int) -> int:
 
 
 def padded_rows(rows: Int8Array) -> Int8Array:
-    """Give rows as `empty_rows` lays them out; a copy only if they do not lie so."""
-    if rows.strides == (_stride(rows.shape[1]), 1) and rows.base is not None:
+    """Give rows as `empty_rows` lays them out; a copy only if they do not lie so.
+
+    A stretch of longer rows of `empty_rows` lies so, too.
+    """
+    if rows.base is not None and rows.strides[0] % 128 == 64 and rows.strides[1] == 1:
         return rows
     padded = empty_rows(*rows.shape)
     padded[:] = rows

@@ -66,7 +66,8 @@ class Engine:
         """Screen all rows of an octave."""
         rows = padded_rows(rows)
         stride = rows.strides[0]
-        raw = np.lib.stride_tricks.as_strided(rows, (stride * len(rows),), (1,))
+        samples = stride * (len(rows) - 1) + rows.shape[1]
+        raw = np.lib.stride_tricks.as_strided(rows, (samples,), (1,))
         starts = np.argsort(octave.shape, kind="stable") * stride
         data = Data(raw, starts, int(octave.sweeps[-1]) + MARGIN // 2)
         outputs = rows.shape[1] - octave.halo
