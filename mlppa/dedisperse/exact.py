@@ -44,13 +44,13 @@ def strips(history: History, starts: NDArray[np.int64], nsamples: int) -> Strips
     for gulp in history.gulps:
         if gulp.start < last and gulp.stop > first:
             begins = starts[channels] - gulp.start
-            _copy(*_flat(gulp.octaves[0]), channels, begins, samples)
+            _copy(*flat(gulp.octaves[0]), channels, begins, samples)
             if weights is not None:
                 _copy_valid(gulp.good, gulp.valid, begins, weights)
     return Strips(channels, samples, weights)
 
 
-def _flat(rows: Int8Array) -> tuple[Int8Array, int, int]:
+def flat(rows: Int8Array) -> tuple[Int8Array, int, int]:
     """Give rows as one array, and the distance and length of rows in it.
 
     Of that the compiler knows that neighbours lie side by side.
@@ -154,10 +154,10 @@ def band_sum(
     for gulp in history.gulps:
         if gulp.start < last and gulp.stop > first:
             begins = starts - gulp.start
-            _add_band(*_flat(gulp.octaves[0]), gulp.good, begins, sums)
+            _add_band(*flat(gulp.octaves[0]), gulp.good, begins, sums)
             if good is None:
                 valid = np.broadcast_to(gulp.valid.view(np.int8), gulp.octaves[0].shape)
-                _add_band(*_flat(valid), gulp.good, begins, cells)
+                _add_band(*flat(valid), gulp.good, begins, cells)
     return sums, cells
 
 
@@ -201,7 +201,7 @@ def pixels(
     for gulp in history.gulps:
         if gulp.start < last and gulp.stop > first:
             begins = starts - gulp.start
-            _add_pixels(*_flat(gulp.octaves[0]), begins, pixel, sums)
+            _add_pixels(*flat(gulp.octaves[0]), begins, pixel, sums)
             if cells is not None:
                 before = np.concatenate([[0], np.cumsum(gulp.valid)])
                 _count_pixels(gulp.good, before, begins, pixel, cells)

@@ -1,7 +1,7 @@
 """Clean gulps to candidates: screen, cluster, measure exactly; one pulse, one candidate."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -142,8 +142,7 @@ def search(gulps: Iterable[CleanGulp], plan: SearchPlan, kernel: Kernel) -> Iter
             yield Searched(_missing(stop, gulp.start, plan), (), history)
         history = history.extend(gulp, plan.memory)
         windows = windows or Windows(plan.octaves, *gulp.octaves[0].shape)
-        windows.advance(gulp)
-        peaks = screen(windows.rows, gulp, plan, kernel)
+        peaks = screen(windows.advance(gulp), gulp, plan, kernel)
         new, storm = waiting.settle(peaks, gulp.stop - plan.hold, history, len(gulp.valid))
         yield Searched(_coverage(gulp, plan, len(new), storm), new, history)
         stop = gulp.last
@@ -153,11 +152,11 @@ def search(gulps: Iterable[CleanGulp], plan: SearchPlan, kernel: Kernel) -> Iter
 
 
 def screen(
-    windows: Sequence[Int8Array], gulp: CleanGulp, plan: SearchPlan, kernel: Kernel
+    windows: Iterable[Int8Array], gulp: CleanGulp, plan: SearchPlan, kernel: Kernel
 ) -> Triggers:
     """Give the raw peaks whose boxcar ends in the newest gulp.
 
-    ``windows`` are the rows of every octave, see `Windows`.
+    ``windows`` are the rows of every octave, see `Windows.advance`.
     """
     noise = SIGMA * np.sqrt(max(int(np.count_nonzero(gulp.good)), 1))
     threshold = SCREEN_MARGIN * plan.threshold * noise

@@ -1,6 +1,6 @@
 """The newest samples of every octave, as a kernel wants them, carried from gulp to gulp."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ..data import CleanGulp, Int8Array
 from ..dedisperse import Octave, empty_rows
@@ -17,25 +17,28 @@ class Windows:
         The trials, which say how many past samples they need.
     nchans, gulp
         Number of channels, and samples of a gulp.
-
-    Attributes
-    ----------
-    rows
-        int8 of shape (nchans, halo + gulp >> index) for each octave. What never came is 0.
     """
 
     def __init__(self, octaves: Sequence[Octave], nchans: int, gulp: int) -> None:
         self._octaves = octaves
         self._start: int | None = None
-        self.rows: list[Int8Array] = [
+        self._rows: list[Int8Array] = [
             empty_rows(nchans, octave.halo + (gulp >> octave.index)) for octave in octaves
         ]
 
-    def advance(self, gulp: CleanGulp) -> None:
-        """Take in a gulp; it is all that is read of it."""
+    def advance(self, gulp: CleanGulp) -> Iterator[Int8Array]:
+        """Take in a gulp; all octaves must be asked for.
+
+        Yields
+        ------
+        rows
+            int8 of shape (nchans, halo + gulp >> index), one octave after the other: each is
+            still in the cache when it is screened.
+        """
         from .slide import slide
 
         passed = 0 if self._start is None else gulp.start - self._start
         self._start = gulp.start
-        for octave, rows in zip(self._octaves, self.rows, strict=True):
+        for octave, rows in zip(self._octaves, self._rows, strict=True):
             slide(rows, gulp.octaves[octave.index], passed >> octave.index)
+            yield rows
