@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -252,7 +252,24 @@ SIGHTS = st.builds(
 )
 
 
+#: A channel of zeros, but for a single 1 and some of a carrier: it has no noise.
+DEAD_BUT_FOR_ONE = Sight(
+    seed=90,
+    nchans=24,
+    tiles=39,
+    dtype="u1",
+    level=-60.0,
+    step=5.0,
+    bad=frozenset({"dropped", "dead", "carrier"}),
+)
+
+#: One channel of few values: the levels before and after a sample are often as close to it.
+TIES = Sight(seed=1, nchans=1, tiles=25, dtype="u1", level=50.0, step=-40.0, bad=frozenset())
+
+
 @settings(deadline=None, max_examples=60)
+@example(DEAD_BUT_FOR_ONE, 1, 0, False)
+@example(TIES, 1, 30, False)
 @given(SIGHTS, st.integers(1, 6), st.sampled_from([0, 30, 501]), st.booleans())
 def test_fast_arithmetic_gives_what_plain_numpy_gives(
     sight: Sight, noctaves: int, baseline: int, mask: bool
@@ -360,9 +377,7 @@ def test_rare_pulses_in_few_channels_are_masked() -> None:
 
 @pytest.mark.parametrize("width", [4, 32])
 @pytest.mark.parametrize("top", [NCHANS // 3, NCHANS])
-def test_a_bright_burst_keeps_its_channels_to_the_edge_of_its_band(
-    width: int, top: int
-) -> None:
+def test_a_bright_burst_keeps_its_channels_to_the_edge_of_its_band(width: int, top: int) -> None:
     spectra = noise()
     rng = np.random.default_rng(width)
     # S/N 500 in all, with the ragged spectrum of scintillation

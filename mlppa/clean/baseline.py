@@ -124,7 +124,9 @@ def _levels(arithmetic: "Arithmetic", series: Float32Array, window: int) -> Floa
     choices = np.stack([around, padded[: len(series)], padded[len(padded) - len(series) :]])
     total = np.cumsum(np.pad(series, (NEAR + 1, NEAR), mode="symmetric"), dtype=np.float64)
     near = (total[2 * NEAR + 1 :] - total[: -2 * NEAR - 1]) / (2 * NEAR + 1)
-    closest = np.abs(choices - near.astype(np.float32)).argmin(axis=0)
+    distance = np.abs(choices - near.astype(np.float32))
+    # Of two as close the first, whichever way they were rounded: few bits have many ties.
+    closest = (distance + TINY * np.arange(3, dtype=np.float32)[:, None]).argmin(axis=0)
     return np.asarray(np.take_along_axis(choices, closest[None, :], axis=0)[0])
 
 

@@ -76,6 +76,8 @@ class Judgement:
         mean = centre + shift
         std = (np.sqrt(variance) / CLIPPED_STD).astype(np.float32)
         good = (count >= FEWEST_SAMPLES) & (noise > 0) & (std > 1e-6 * np.abs(mean))
+        # What is left where the two cancel is rounding, not noise.
+        good &= variance > 1e-3 * np.square(shift)
         if mask and np.count_nonzero(good) >= FEWEST_CHANNELS:
             good &= ~_outliers(np.log(np.where(good, std, 1)), good, OUTLIER_STD)
             # White noise gives 0, a carrier that goes on and off gives more. Pulses
@@ -124,6 +126,7 @@ def settle(sums: Sums, nchans: int) -> tuple[Float32Array, Float32Array]:
     centre = np.zeros(nchans, np.float32)
     reach = np.full(nchans, HUGE, np.float32)
     kept = np.zeros(nchans)
+    settled = np.zeros(nchans, np.bool_)
     for iteration in range(ITERATIONS):
         count, first, second, _ = sums(centre, reach)
         shift = first / np.maximum(count, 1)
@@ -134,8 +137,9 @@ def settle(sums: Sums, nchans: int) -> tuple[Float32Array, Float32Array]:
         centre = np.where(np.abs(level) < 1e-6 * np.abs(shift), 0, level).astype(np.float32)
         if iteration > 0:  # the first round only finds the level
             reach = _reach(spread)
-        settled = 2 * np.abs(shift) <= spread
-        if iteration > 1 and settled.all() and np.array_equal(count, kept):
+        # A spread about a centre far off kept more than it should: it does not settle anything.
+        before, settled = settled, 2 * np.abs(shift) <= spread
+        if iteration > 1 and (before & settled).all() and np.array_equal(count, kept):
             break
         kept = count
     noisy = settled & (spread > 1e-6 * np.abs(centre))
