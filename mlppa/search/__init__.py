@@ -22,9 +22,10 @@ SCREEN_MARGIN = 0.92
 #: Part of real time that measuring, cutting and classifying candidates may take in a storm.
 MEASURING_SHARE = 0.4
 
-#: ... where one of them takes this, and for each channel this.
-COST_S = 1e-3
-COST_PER_CHANNEL_S = 4e-6
+#: ... where one of them takes this, and for each channel this: five times what a lone pulse
+#: does, since what stands close is wide and moves from round to round.
+COST_S = 2e-3
+COST_PER_CHANNEL_S = 12e-6
 
 #: ... but so many are measured of the shortest stretch.
 LEAST_MEASURED = 16
