@@ -17,6 +17,12 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 
+#: The last day of the year 9999: no date is later.
+LAST_MJD = 2973483
+
+#: No telescope records in radio outside of this.
+LOWEST_MHZ, HIGHEST_MHZ = 1e-3, 1e7
+
 type Float32Array = NDArray[np.float32]
 type Int8Array = NDArray[np.int8]
 type BoolArray = NDArray[np.bool_]
@@ -37,7 +43,7 @@ class FilterbankHeader:
     tsamp_s
         Sampling time.
     tstart_mjd
-        Date of sample 0 (UTC).
+        Date of sample 0 (UTC), from 0 (which stands for an unknown one) to the year 9999.
     nbits
         Bits of a sample as recorded: 1, 2, 4, 8, 16 or 32.
     source_name, telescope, beam
@@ -60,16 +66,25 @@ class FilterbankHeader:
     beam: int = 0
 
     def __post_init__(self) -> None:
-        numbers = (self.fch1_mhz, self.foff_mhz, self.tsamp_s, self.tstart_mjd)
+        numbers = {
+            "fch1": self.fch1_mhz,
+            "foff": self.foff_mhz,
+            "tsamp": self.tsamp_s,
+            "tstart": self.tstart_mjd,
+        }
+        band = (self.fch1_mhz, self.fch1_mhz + (self.nchans - 1) * self.foff_mhz)
         checks = {
-            "a number is not finite": all(np.isfinite(numbers)),
+            **{f"{name} = {x} is not finite": bool(np.isfinite(x)) for name, x in numbers.items()},
             f"nchans = {self.nchans}": 1 < self.nchans <= 65536,
             f"tsamp = {self.tsamp_s:g} s": 1e-9 <= self.tsamp_s <= 10,
+            f"tstart = {self.tstart_mjd:g} (MJD)": 0 <= self.tstart_mjd <= LAST_MJD,
             f"foff = {self.foff_mhz:g} MHz": self.foff_mhz != 0,
-            f"the band crosses 0 MHz (fch1 {self.fch1_mhz:g}, foff {self.foff_mhz:g})": min(
-                self.fch1_mhz, self.fch1_mhz + (self.nchans - 1) * self.foff_mhz
-            )
+            f"the band crosses 0 MHz (fch1 {self.fch1_mhz:g}, foff {self.foff_mhz:g})": min(band)
             > 0,
+            f"a band from {min(band):g} to {max(band):g} MHz": LOWEST_MHZ <= min(band)
+            and max(band) <= HIGHEST_MHZ,
+            f"foff = {self.foff_mhz:g} MHz at {max(band):g} MHz": abs(self.foff_mhz)
+            > 1e-12 * max(band),
         }
         for cause, fine in checks.items():
             if not fine:

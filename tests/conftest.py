@@ -48,7 +48,7 @@ class MetricDelta:
 
 @pytest.fixture(scope="session")
 def network() -> Classifier:
-    """Load the network that comes with the program, once for all: TensorFlow takes seconds."""
+    """Load the network that comes with the program, once for all."""
     return load_model("spine-64", device="cpu")
 
 

@@ -134,7 +134,7 @@ REFUSED = {
     "psrfits_obsmode_psr.fits": "folded",
     "string_length_huge.fil": "2147483647 bytes",
     "timeseries_datatype2.fil": "time series",
-    "tsamp_nan.fil": "not finite",
+    "tsamp_nan.fil": "tsamp = nan is not finite",
     "zero_length.fil": "empty",
 }
 
@@ -142,7 +142,7 @@ REFUSED = {
 SEARCHED = {
     "all_constant.fil": (0, 2000, "nothing could be searched"),
     "all_saturated.fil": (0, 2000, "nothing could be searched"),
-    "nan_inf_32bit.fil": (1990, 10, None),
+    "nan_inf_32bit.fil": (1990, 10, "10 of 2000 samples are masked"),
     "nsamples_lies.fil": (400, 0, "nsamples says 1000000, the file holds 400"),
     "truncated_mid_spectrum.fil": (350, 0, "350 whole spectra; the last 117 bytes"),
     "unknown_keyword.fil": (400, 0, "my_private_key"),
@@ -210,11 +210,8 @@ def test_damaged_files_are_searched_with_one_warning(
     assert summary["wall_seconds"] < SECONDS
     assert (tmp_path / "detections.jsonl").read_bytes() == b""
     said = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
-    if warning is None:
-        assert said == []
-    else:
-        (line,) = said
-        assert warning in line
+    (line,) = said
+    assert warning in line
 
 
 @pytest.mark.usefixtures("loaded")
@@ -237,5 +234,5 @@ def test_a_damaged_file_takes_little_of_the_machine(shared_data: Path, tmp_path:
     assert os.waitstatus_to_exitcode(status) == 0
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["peak_memory_bytes"] < GIB
-    # most of it is the import of TensorFlow; twice the limit, for a machine that others use
+    # a second, but the first time kernels are compiled; twice the limit, for a busy machine
     assert used.ru_utime + used.ru_stime < 2 * SECONDS

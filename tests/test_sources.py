@@ -381,7 +381,7 @@ BAD = [
     ("string_length_huge.fil", 0, "a keyword of 2147483647 bytes"),
     ("timeseries_datatype2.fil", 0, "time series"),
     ("truncated_mid_spectrum.fil", 350, "the last 117 bytes are ignored"),
-    ("tsamp_nan.fil", 0, "not finite"),
+    ("tsamp_nan.fil", 0, "tsamp = nan is not finite"),
     ("unknown_keyword.fil", 400, "my_private_key skipped"),
     ("zero_length.fil", 0, "is empty"),
 ]
