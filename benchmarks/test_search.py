@@ -45,7 +45,7 @@ def test_the_engine_against_the_oracle(benchmark: BenchmarkFixture, tell: Tell) 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_screen(threads: int, benchmark: BenchmarkFixture, tell: Tell) -> None:
     gulp = cleaned(raw())[1]
-    windows = Windows(PLAN.search.octaves, *gulp.octaves[0].shape)
+    windows = Windows(PLAN.search.octaves, HEADER.nchans, gulp)
     rows = list(windows.advance(gulp))
     engine = Engine(threads)
     benchmark(screen, rows, gulp, PLAN.search, engine)

@@ -84,7 +84,7 @@ def found(source: SkySource | Watched, settings: SearchSettings) -> list[Candida
     plan = Plan.make(settings, source.header, 64)
     engine = Engine(2)
     cleaned = clean(
-        gulps(source.blocks(), plan.gulp), len(plan.search.octaves), plan.baseline, mask=True
+        gulps(source.blocks(), plan.gulp), plan.search.noctaves, plan.baseline, mask=True
     )
     candidates = [c for s in search(cleaned, plan.search, engine) for c in s.candidates]
     engine.close()

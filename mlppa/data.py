@@ -191,6 +191,11 @@ class CleanGulp:
         """Index of the first sample after the gulp."""
         return self.start + len(self.valid)
 
+    def part(self, channels: slice) -> "CleanGulp":
+        """Give some of its channels."""
+        octaves = tuple(octave[channels] for octave in self.octaves)
+        return replace(self, octaves=octaves, good=self.good[channels])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class History:
@@ -206,6 +211,10 @@ class History:
         oldest = gulp.start - nsamples
         newest = replace(gulp, octaves=gulp.octaves[:1])
         return History((*(g for g in self.gulps if g.stop > oldest), newest))
+
+    def part(self, channels: slice) -> "History":
+        """Give some of its channels."""
+        return History(tuple(gulp.part(channels) for gulp in self.gulps))
 
     def good_throughout(self, start: int, stop: int) -> BoolArray | None:
         """Give the channels that carry signal in every sample of [start, stop), (nchans,).
@@ -245,6 +254,9 @@ class Candidate:
         interference is at least as strong there.
     octave
         Time resolution of its image: pixels of ``2**octave`` samples.
+    channels
+        The part of the band that it was measured in: from the first of these channels up
+        to the second, which is no part of it. None is all of the band.
     """
 
     sample: float
@@ -254,6 +266,7 @@ class Candidate:
     snr: float
     snr_zero_dm: float
     octave: int
+    channels: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from .data import Candidate, Classified, Detection, Report
 from .images import draw
 from .search import SearchPlan
+from .search.subbands import view
 
 #: A burst at DM 0 keeps this much of its S/N there, since boxcars are fewer ...
 KEPT_AT_ZERO = 0.94
@@ -50,14 +51,15 @@ def decide(
         for candidate, image, probability in zip(
             searched.candidates, item.batch.images, item.probabilities, strict=True
         ):
-            reason = rejection(candidate, plan, float(probability), min_probability)
+            seen, history, part = view(candidate, searched.history, plan)
+            reason = rejection(seen, part, float(probability), min_probability)
             detections.append(
                 Detection(
                     candidate=candidate,
                     probability=float(probability),
                     label="pulse" if reason is None else "rfi",
                     reason=reason,
-                    picture=draw(candidate, image, searched.history, plan)
+                    picture=draw(seen, image, history, part)
                     if pictures and reason is None
                     else None,
                 )

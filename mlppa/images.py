@@ -16,6 +16,7 @@ from .clean import SIGMA
 from .data import Candidate, Float32Array, History, ImageBatch, Picture, Searched
 from .search import SearchPlan
 from .search.refine import channel_starts
+from .search.subbands import view
 
 #: What the shape of a bow-tie cannot show; the model scales them itself.
 FEATURES = ("log2_sweep_px", "snr", "snr_zero_dm_ratio", "log2_width_px")
@@ -38,8 +39,9 @@ def cut_images(searched: Iterable[Searched], plan: SearchPlan) -> Iterator[Image
         One per item, with no images where there was no candidate.
     """
     for item in searched:
-        images = [dm_time_image(c, item.history, plan) for c in item.candidates]
-        rows = [features(c, plan) for c in item.candidates]
+        views = [view(c, item.history, plan) for c in item.candidates]
+        images = [dm_time_image(*one) for one in views]
+        rows = [features(candidate, part) for candidate, _, part in views]
         yield ImageBatch(
             item,
             np.array(images, np.float32).reshape(-1, plan.res, plan.res),

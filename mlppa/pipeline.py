@@ -67,9 +67,7 @@ def pipeline(parts: Parts) -> Iterator[Report]:
     """
     plan, timed = parts.plan, parts.stopwatch.timed
     blocks = timed("read", parts.source.blocks())
-    cleaned = clean(
-        gulps(blocks, plan.gulp), len(plan.search.octaves), plan.baseline, mask=parts.mask
-    )
+    cleaned = clean(gulps(blocks, plan.gulp), plan.search.noctaves, plan.baseline, mask=parts.mask)
     ahead = prefetch(
         timed("clean", cleaned),
         DEPTH,

@@ -20,7 +20,12 @@ BATCH_SAMPLES = 1000
 BUDGET = Budget(dt_s=0.012, budget_s=1.0)
 
 
-def candidate(sample: float = 12345.4, dm: float = 362.42, snr: float = 23.4567) -> Candidate:
+def candidate(
+    sample: float = 12345.4,
+    dm: float = 362.42,
+    snr: float = 23.4567,
+    channels: tuple[int, int] | None = None,
+) -> Candidate:
     return Candidate(
         sample=sample,
         dm=dm,
@@ -29,15 +34,20 @@ def candidate(sample: float = 12345.4, dm: float = 362.42, snr: float = 23.4567)
         snr=snr,
         snr_zero_dm=1.5,
         octave=2,
+        channels=channels,
     )
 
 
 def detection_message(
-    *, sample: float = 12345.4, label: str = "pulse", injected: bool = False
+    *,
+    sample: float = 12345.4,
+    label: str = "pulse",
+    injected: bool = False,
+    channels: tuple[int, int] | None = None,
 ) -> DetectionMessage:
     reason = "as strong at DM 0 as at its best DM" if label == "rfi" else None
     detection = Detection(
-        candidate=candidate(sample),
+        candidate=candidate(sample, channels=channels),
         probability=0.0123456789 if label == "rfi" else 0.9987654321,
         label=label,
         reason=reason,

@@ -44,7 +44,7 @@ def searched(
     """Take blocks through clean and search."""
     plan = plan_for(header, settings)
     cleaned = clean(
-        gulps(blocks, plan.gulp), len(plan.search.octaves), plan.baseline, mask=settings.mask
+        gulps(blocks, plan.gulp), plan.search.noctaves, plan.baseline, mask=settings.mask
     )
     return list(search(cleaned, plan.search, kernel()))
 

@@ -168,7 +168,7 @@ def test_the_oracle_finds_what_the_kernel_finds() -> None:
         return Oracle(ENGINE.trees(octave))(rows, octave, threshold)
 
     block = cut(recorded(SKY), [3000])[0]
-    cleaned = list(clean(gulps([block], plan.gulp), len(plan.search.octaves), plan.baseline))
+    cleaned = list(clean(gulps([block], plan.gulp), plan.search.noctaves, plan.baseline))
     slow = [c for item in search(cleaned, plan.search, as_the_tree) for c in item.candidates]
     assert slow == [c for item in searched([block], HEADER) for c in item.candidates]
     assert len(slow) == 2

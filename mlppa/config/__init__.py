@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -29,6 +29,7 @@ from ..dedisperse import Grid, octaves
 from ..dispersion import dm_per_sample, smear_s, sweep_s
 from ..errors import ConfigError
 from ..search import SearchPlan
+from ..search.subbands import make_parts
 from ..wire.address import ADDRESS_REMEDY, address_fault
 from .words import told, worded
 
@@ -94,6 +95,7 @@ class SearchSettings(_Section):
     plan: Literal["quality", "fast"] = "quality"
     dm_tol: Annotated[float, Field(ge=0, le=4)] = 1.0
     mask: bool = True
+    parts: bool = True
 
 
 class ClassifySettings(_Section):
@@ -250,12 +252,13 @@ class Plan:
         rows = settings.dm_max / least_dm
         cls._refuse_huge(rows * header.nchans, settings, header)
         trials = octaves(grid, freqs_mhz, header.tsamp_s)
-        least = max(
-            GULP_SAMPLES, GULP_SECONDS / header.tsamp_s, *(o.tile << o.index for o in trials)
-        )
-        gulp = 2 ** math.ceil(math.log2(least))
         widest = max(int(grid.width_max_s / header.tsamp_s), 4)
         search = SearchPlan(freqs_mhz, header.tsamp_s, trials, settings.threshold, res, widest)
+        if settings.parts:
+            search = replace(search, parts=make_parts(search, grid))
+        tiles = (o.tile << o.index for plan in search.plans for o in plan.octaves)
+        least = max(GULP_SAMPLES, GULP_SECONDS / header.tsamp_s, *tiles)
+        gulp = 2 ** math.ceil(math.log2(least))
         plan = cls(header, gulp, search)
         cls._refuse_huge(plan.memory_bytes, settings, header)
         return plan
@@ -281,7 +284,11 @@ class Plan:
         """Estimate of the samples, plans and scratch that the search holds at its largest."""
         nchans = self.header.nchans
         history = 2 * nchans * (self.search.memory + 2 * self.gulp)
-        windows = sum(nchans * (o.halo + (self.gulp >> o.index)) for o in self.search.octaves)
+        windows = sum(
+            len(plan.freqs_mhz) * (o.halo + (self.gulp >> o.index))
+            for plan in self.search.plans
+            for o in plan.octaves
+        )
         cleaning = 24 * nchans * self.gulp
         return history + windows + cleaning
 
@@ -289,7 +296,7 @@ class Plan:
     def noise_images_per_s(self) -> float:
         """About how many images a second Gaussian noise gives: its trials above the threshold."""
         trials_per_s = 0.0
-        for o in self.search.octaves:
+        for o in (o for plan in self.search.plans for o in plan.octaves):
             pixel_s = self.header.tsamp_s * 2**o.index
             trials_per_s += len(o.sweeps) * sum(1 / w for w in o.widths) / pixel_s
         return trials_per_s * math.erfc(self.search.threshold / math.sqrt(2)) / 2
@@ -321,6 +328,14 @@ class Plan:
                     "widths": o.widths,
                 }
                 for o in search.octaves
+            ],
+            "parts": [
+                {
+                    "band_mhz": [float(p.freqs_mhz.min()), float(p.freqs_mhz.max())],
+                    "rows": sum(len(o.sweeps) for o in p.octaves),
+                    "tsamp_s": header.tsamp_s * 2 ** p.octaves[0].index,
+                }
+                for p in search.plans[1:]
             ],
             "additions_per_s": sum(
                 len(o.sweeps) * header.nchans / (header.tsamp_s * 2**o.index)

@@ -170,12 +170,15 @@ class Grid:
     smear_tolerance
         Step between rows in units of the smearing inside a channel; never below one
         sample of sweep.
+    first_octave
+        The finest time resolution.
     """
 
     dm_max: float
     width_max_s: float
     delays_per_octave: int = 4096
     smear_tolerance: float = 1.0
+    first_octave: int = 0
 
 
 def octaves(grid: Grid, freqs_mhz: NDArray[np.float64], tsamp_s: float) -> tuple[Octave, ...]:
@@ -183,7 +186,7 @@ def octaves(grid: Grid, freqs_mhz: NDArray[np.float64], tsamp_s: float) -> tuple
     unit_dm = dm_per_sample(freqs_mhz, tsamp_s)
     shape = channel_shape(freqs_mhz)
     plan: list[Octave] = []
-    low, index = 0.0, 0
+    low, index = 0.0, grid.first_octave
     while not plan or low < grid.dm_max:
         row_dm = unit_dm * 2**index
         high = min(grid.dm_max, grid.delays_per_octave * row_dm)

@@ -13,6 +13,7 @@ from ..data import CleanGulp, Coverage, History, Int8Array, Searched
 from ..dedisperse import BLOCK, MARGIN, Kernel, Octave
 from ..dispersion import channel_shape, dm_per_sample
 from .cluster import REACH_SWEEP, TRIGGER, Triggers
+from .subbands import SubBand
 from .waiting import Waiting
 from .windows import Windows
 
@@ -47,6 +48,8 @@ class SearchPlan:
         Pixels of an image: a candidate is held until all of its image is there.
     max_width
         Longest boxcar in samples.
+    parts
+        Parts of the band that are searched by themselves too.
     """
 
     freqs_mhz: NDArray[np.float64]
@@ -55,6 +58,7 @@ class SearchPlan:
     threshold: float
     res: int
     max_width: int
+    parts: tuple[SubBand, ...] = ()
 
     @cached_property
     def shape(self) -> NDArray[np.float64]:
@@ -76,6 +80,16 @@ class SearchPlan:
         return dm_per_sample(self.freqs_mhz, self.tsamp_s)
 
     @property
+    def noctaves(self) -> int:
+        """How many time resolutions the search needs."""
+        return 1 + max(plan.octaves[-1].index for plan in self.plans)
+
+    @property
+    def plans(self) -> tuple["SearchPlan", ...]:
+        """The search of the whole band, and of each part."""
+        return self, *(part.plan for part in self.parts)
+
+    @property
     def max_sweep(self) -> int:
         """Longest sweep in samples."""
         return max(int(o.sweeps[-1]) << o.index for o in self.octaves)
@@ -90,7 +104,7 @@ class SearchPlan:
         below = 1 - self.mean_shape
         wing = (REACH_SWEEP + below) * self.max_sweep + 2 * self.max_width
         image = below * self.max_sweep + self.image_reach(self.max_width)
-        return int(max(wing, image)) + (BLOCK << self.octaves[-1].index)
+        return int(max(wing, image)) + (BLOCK << (self.noctaves - 1))
 
     @property
     def memory(self) -> int:
@@ -136,19 +150,24 @@ def search(gulps: Iterable[CleanGulp], plan: SearchPlan, kernel: Kernel) -> Iter
     for kernels in (exact, scores):
         kernels.warm_up()
     history, waiting = History(), Waiting(plan)
-    windows: Windows | None = None
+    windows: list[Windows] = []
     stop = None
     for gulp in gulps:
         if stop is not None and gulp.start > stop:
             yield Searched(_missing(stop, gulp.start, plan), (), history)
         history = history.extend(gulp, plan.memory)
-        windows = windows or Windows(plan.octaves, *gulp.octaves[0].shape)
-        peaks = screen(windows.advance(gulp), gulp, plan, kernel)
+        windows = windows or [Windows(p.octaves, len(p.freqs_mhz), gulp) for p in plan.plans]
+        pieces = [gulp, *(gulp.part(part.channels) for part in plan.parts)]
+        peaks = [
+            screen(rows.advance(piece), piece, one, kernel)
+            for rows, piece, one in zip(windows, pieces, plan.plans, strict=True)
+        ]
         new, storm = waiting.settle(peaks, gulp.stop - plan.hold, history, len(gulp.valid))
         yield Searched(_coverage(gulp, plan, len(new), storm), new, history)
         stop = gulp.last
     if stop is not None:
-        new, storm = waiting.settle(np.empty(0, TRIGGER), np.inf, history, plan.hold)
+        none = [np.empty(0, TRIGGER)] * len(plan.plans)
+        new, storm = waiting.settle(none, np.inf, history, plan.hold)
         yield Searched(_end(stop, len(new), storm), new, history)
 
 
@@ -168,7 +187,7 @@ def screen(
         # the middle of the boxcar, from the middle of the block that it ends in
         bottom = first + BLOCK * (peaks.block + 0.5) - (MARGIN + peaks.width) / 2
         sweep = octave.group_sweeps[peaks.group]
-        triggers = np.empty(len(peaks.group), TRIGGER)
+        triggers = np.zeros(len(peaks.group), TRIGGER)
         triggers["time"] = (bottom - (1 - plan.mean_shape) * sweep + 0.5) * 2**octave.index - 0.5
         triggers["sweep"] = sweep << octave.index
         triggers["width"] = peaks.width << octave.index

@@ -101,3 +101,8 @@ def is_repeated(peak: Any, known: Triggers) -> bool:
         np.abs(known["sweep"] - peak["sweep"]) <= width
     )
     return bool((here & (peak["snr"] <= REPEAT_EXCESS * known["snr"])).any())
+
+
+def explains(peak: Any, others: Triggers) -> bool:
+    """Whether any of others is only a wing of a peak, which is stronger."""
+    return bool((in_bowtie(others, peak) & (others["snr"] <= peak["snr"])).any())

@@ -1,14 +1,16 @@
 """Raw peaks that wait for stronger ones, until they are measured or known for wings."""
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..data import Candidate, History
 from ..metrics import STORM_DROPPED
-from .cluster import TRIGGER, Triggers, as_triggers, is_explained, is_repeated, owners
+from .cluster import TRIGGER, Triggers, owners
 from .refine import companions, refine
+from .subbands import SubBand, distinct
 
 if TYPE_CHECKING:
     from . import SearchPlan
@@ -28,19 +30,19 @@ class Waiting:
 
     def __init__(self, plan: "SearchPlan") -> None:
         self._plan = plan
-        self._peaks: Triggers = np.empty(0, TRIGGER)
+        self._peaks: list[Triggers] = [np.empty(0, TRIGGER) for _ in plan.plans]
         self._final: list[Candidate] = []
         self._storm = False
 
     def settle(
-        self, peaks: Triggers, until: float, history: History, nsamples: int
+        self, peaks: Sequence[Triggers], until: float, history: History, nsamples: int
     ) -> tuple[tuple[Candidate, ...], bool]:
         """Take in raw peaks, and measure the groups that nothing can join any more.
 
         Parameters
         ----------
         peaks
-            What the screen found new.
+            What the screen found new, in the whole band and in each part.
         until
             Groups whose leader arrived before that sample are due.
         history
@@ -56,18 +58,28 @@ class Waiting:
             Whether anything had to be dropped.
         """
         plan = self._plan
-        kept = _strongest(peaks, MOST_TRIGGERS)
-        self._peaks = np.concatenate([self._peaks, kept])
-        owner = owners(self._peaks)
-        due = self._peaks["time"][owner] <= until
-        leaders = self._peaks[np.unique(owner[due])]
-        self._peaks = self._peaks[~due]
+        kept = [_strongest(one, MOST_TRIGGERS) for one in peaks]
+        leaders = [self._due(number, one, until) for number, one in enumerate(kept)]
         most = plan.most_measured(nsamples)
-        chosen = _strongest(leaders, most)
-        new = self._new(self._measured(chosen, until, history, most - len(chosen)))
+        chosen = [_strongest(one, most) for one in leaders]
+        good = self._measured(chosen[0], until, history, most - len(chosen[0]))
+        for part, these in zip(plan.parts, chosen[1:], strict=True):
+            good += measured_in(part, these, history)
+        new = distinct(good, self._final, plan)
         oldest = history.gulps[-1].stop - 2 * plan.memory
         self._final = [c for c in self._final if c.sample > oldest] + new
-        return tuple(new), self._count(len(peaks) - len(kept), len(leaders) - len(chosen))
+        return tuple(new), self._count(_fewer(peaks, kept), _fewer(leaders, chosen))
+
+    def _due(self, number: int, peaks: Triggers, until: float) -> Triggers:
+        """Take in raw peaks of a part of the band; give, and forget, the leaders that are due."""
+        waiting = np.concatenate([self._peaks[number], peaks])
+        owner = owners(waiting)
+        part = self._plan.parts[number - 1] if number else None
+        times = part.times(waiting) if part else waiting["time"]
+        due = times[owner] <= until
+        self._peaks[number] = waiting[~due]
+        leaders: Triggers = waiting[np.unique(owner[due])]
+        return leaders
 
     def _measured(
         self, leaders: Triggers, until: float, history: History, room: int
@@ -84,23 +96,11 @@ class Waiting:
             if candidate is not None and candidate.snr >= plan.threshold and room > 0:
                 beside = companions(candidate, leader, history, plan)
                 later = beside["time"] > until
-                self._peaks = np.concatenate([self._peaks, beside[later]])
+                self._peaks[0] = np.concatenate([self._peaks[0], beside[later]])
                 due = beside[~later][:room]
                 room -= len(due)
                 measured += [refine(one, history, plan) for one in due]
         return [c for c in measured if c is not None and c.snr >= plan.threshold]
-
-    def _new(self, good: list[Candidate]) -> list[Candidate]:
-        """Leave out what is a wing of a stronger one, or of what was found before."""
-        plan = self._plan
-        good.sort(key=lambda c: -c.snr)
-        peaks, known = as_triggers(good, plan), as_triggers(self._final, plan)
-        new: list[int] = []
-        for number, peak in enumerate(peaks):
-            found = np.concatenate([known, peaks[new]])
-            if not is_explained(peak, found) and not is_repeated(peak, known):
-                new.append(number)
-        return sorted((good[number] for number in new), key=lambda c: c.sample)
 
     def _count(self, peaks: int, candidates: int) -> bool:
         STORM_DROPPED.labels(kind="peak").inc(peaks)
@@ -109,6 +109,17 @@ class Waiting:
         if self._storm and not before:
             logger.warning("storm: more peaks than real time allows, the weakest are left out")
         return self._storm
+
+
+def measured_in(part: SubBand, leaders: Triggers, history: History) -> list[Candidate]:
+    """Measure leaders in their part of the band."""
+    inside = history.part(part.channels) if len(leaders) else history
+    measured = [refine(leader, inside, part.plan) for leader in leaders]
+    return [part.of_band(c) for c in measured if c is not None and c.snr >= part.plan.threshold]
+
+
+def _fewer(before: Sequence[Triggers], after: Sequence[Triggers]) -> int:
+    return sum(map(len, before)) - sum(map(len, after))
 
 
 def _strongest(peaks: Triggers, most: int) -> Triggers:

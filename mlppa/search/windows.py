@@ -15,15 +15,18 @@ class Windows:
     ----------
     octaves
         The trials, which say how many past samples they need.
-    nchans, gulp
-        Number of channels, and samples of a gulp.
+    nchans
+        Number of channels.
+    gulp
+        The first gulp, or one as long.
     """
 
-    def __init__(self, octaves: Sequence[Octave], nchans: int, gulp: int) -> None:
+    def __init__(self, octaves: Sequence[Octave], nchans: int, gulp: CleanGulp) -> None:
         self._octaves = octaves
         self._start: int | None = None
+        length = gulp.stop - gulp.start
         self._rows: list[Int8Array] = [
-            empty_rows(nchans, octave.halo + (gulp >> octave.index)) for octave in octaves
+            empty_rows(nchans, octave.halo + (length >> octave.index)) for octave in octaves
         ]
 
     def advance(self, gulp: CleanGulp) -> Iterator[Int8Array]:

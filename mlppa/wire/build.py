@@ -94,6 +94,7 @@ def detection_message(
         octave=found.octave,
         fch1_mhz=header.fch1_mhz,
         foff_mhz=header.foff_mhz,
+        **_edges(found, header),
         source_name=_printable(header.source_name),
         injected=detection.injected,
         image=f"{identity}.png" if origin.images and is_pulse else None,
@@ -155,6 +156,13 @@ def _arrival(found: Candidate, header: FilterbankHeader) -> dict[str, Any]:
         "mjd": header.mjd(time_s),
         "mjd_inf": header.mjd(time_s - before_s),
     }
+
+
+def _edges(found: Candidate, header: FilterbankHeader) -> dict[str, Any]:
+    """Which part of the band a pulse was found in, to the kHz."""
+    freqs_mhz = header.freqs_mhz[slice(*(found.channels or (None,)))]
+    low, high = float(freqs_mhz.min()), float(freqs_mhz.max())
+    return {"f_lo_mhz": _plain(low, 6), "f_hi_mhz": _plain(high, 6)}
 
 
 def now() -> str:

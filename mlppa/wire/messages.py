@@ -92,6 +92,10 @@ class DetectionMessage(_Message):
     """Seconds from its last sample coming in to this message; null offline."""
     created: Created
     """When this message was written, ISO 8601, UTC."""
+    f_lo_mhz: Positive | None = None
+    """Centre of the lowest channel of the part of the band it was measured in, MHz."""
+    f_hi_mhz: Positive | None = None
+    """Centre of the highest one; null, as above, in messages older than these fields."""
 
     @model_validator(mode="after")
     def _a_verdict_has_its_reason(self) -> Self:

@@ -1,0 +1,187 @@
+"""Parts of the band, searched as if there were no more: for bursts that fill only one.
+
+A burst in a third of the band has a third of its S/N in the noise of all of it, and the
+rest of the band's noise on top. So quarters and halves are searched by themselves, at a
+coarse time resolution, where it costs little. A candidate of a part is told as one of the
+whole band: it arrives where the delay law takes it.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import Candidate, History
+from ..dedisperse import Grid, octaves
+from .cluster import Triggers, as_triggers, explains, is_explained, is_repeated
+
+if TYPE_CHECKING:
+    from . import SearchPlan
+
+#: Bounds of the parts, in quarters of the band (in the logarithm of frequency).
+BOUNDS = ((0, 1), (1, 2), (2, 3), (3, 4), (0, 2), (1, 3), (2, 4))
+
+#: Fewer channels are no part worth a search.
+FEWEST_CHANNELS = 16
+
+#: Nor are fewer DMs.
+FEWEST_ROWS = 16
+
+#: Parts are searched from this sampling time on.
+FINEST_S = 0.9e-3
+
+#: The longest boxcar: what drifts more slowly in a part of the band is no burst.
+WIDEST_S = 32e-3
+
+#: Time is averaged by two when a sweep of a part exceeds so many samples.
+DELAYS_PER_OCTAVE = 1024
+
+
+def parts(freqs_mhz: NDArray[np.float64]) -> list[slice]:
+    """Give the channels of each part; none where channels are too few."""
+    logs = np.log(freqs_mhz)
+    edges = np.linspace(logs.min(), logs.max(), 5)
+    # the lowest and the highest channel belong to somebody
+    edges[[0, -1]] += (-1, 1)
+    found = []
+    for low, high in BOUNDS:
+        inside = np.flatnonzero((logs >= edges[low]) & (logs < edges[high]))
+        if len(inside) >= FEWEST_CHANNELS:
+            found.append(slice(int(inside[0]), int(inside[-1]) + 1))
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class SubBand:
+    """A part of the band.
+
+    Parameters
+    ----------
+    channels
+        Which ones.
+    plan
+        Its search.
+    top, mean
+        Delay of its highest channel, and the mean delay of the whole band, as fractions of
+        the sweep of the whole band.
+    ratio
+        Sweep of the whole band over that of the part.
+    """
+
+    channels: slice
+    plan: "SearchPlan"
+    top: float
+    mean: float
+    ratio: float
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """Its first channel, and the one after its last."""
+        return self.channels.start, self.channels.stop
+
+    def times(self, peaks: Triggers) -> NDArray[np.float64]:
+        """Give the times of peaks of the part, but at the mean delay of the whole band."""
+        lever = (self.mean - self.top) * self.ratio - self.plan.mean_shape
+        return np.asarray(peaks["time"] + lever * peaks["sweep"])
+
+    def of_band(self, candidate: Candidate) -> Candidate:
+        """Tell a candidate of the part as one of the band: arrived at the top of the band."""
+        sample = candidate.sample - self._to_top(candidate)
+        return replace(candidate, sample=sample, channels=self.bounds)
+
+    def of_part(self, candidate: Candidate) -> Candidate:
+        """Tell a candidate of the band as one of the part: arrived at the top of the part."""
+        return replace(candidate, sample=candidate.sample + self._to_top(candidate), channels=None)
+
+    def _to_top(self, candidate: Candidate) -> float:
+        return self.top * self.ratio * candidate.dm / self.plan.unit_dm
+
+
+def make_parts(whole: "SearchPlan", grid: Grid) -> tuple[SubBand, ...]:
+    """Plan the search of every part that spans more than a few DMs.
+
+    Parameters
+    ----------
+    grid
+        What is tried in the whole band.
+    """
+    first = max(math.ceil(math.log2(FINEST_S / whole.tsamp_s)), 0)
+    grid = replace(
+        grid,
+        width_max_s=min(grid.width_max_s, WIDEST_S),
+        delays_per_octave=DELAYS_PER_OCTAVE,
+        first_octave=first,
+    )
+    found = []
+    for channels in parts(whole.freqs_mhz):
+        freqs_mhz = whole.freqs_mhz[channels]
+        trials = octaves(grid, freqs_mhz, whole.tsamp_s)
+        if len(trials[0].sweeps) >= FEWEST_ROWS:
+            widest = min(whole.max_width, int(WIDEST_S / whole.tsamp_s))
+            plan = replace(whole, freqs_mhz=freqs_mhz, octaves=trials, max_width=widest)
+            ratio = plan.unit_dm / whole.unit_dm
+            top = float(whole.shape[channels].min())
+            found.append(SubBand(channels, plan, top, whole.mean_shape, ratio))
+    return tuple(found)
+
+
+def distinct(
+    found: Sequence[Candidate], known: Sequence[Candidate], plan: "SearchPlan"
+) -> list[Candidate]:
+    """Leave out what is only a wing of a stronger candidate, in whatever part of the band.
+
+    Two are compared as the part sees them that tells DMs less well. What is known is told
+    already: so a stronger one of another part, of which a known one is a wing, is left out
+    too.
+
+    Returns
+    -------
+    distinct
+        Those of ``found`` that are new, in the order of time.
+    """
+    strongest = sorted(found, key=lambda c: -c.snr)
+    every = [*known, *strongest]
+    bounds = {None: 0} | {one.bounds: number for number, one in enumerate(plan.parts, start=1)}
+    part = np.array([bounds[c.channels] for c in every], np.int64)
+    seen = _as_seen(every, plan, set(part.tolist()))
+    coarseness = [1.0, *(one.ratio for one in plan.parts)]
+    told = np.arange(len(every)) < len(known)
+    for i in range(len(known), len(every)):
+        told[i] = True
+        for number in seen:
+            others = np.flatnonzero(told[:i] & (part[:i] == number))
+            peaks = seen[max(number, int(part[i]), key=coarseness.__getitem__)]
+            before = peaks[others[others < len(known)]]
+            again = is_repeated if number == part[i] else explains
+            told[i] &= not is_explained(peaks[i], peaks[others]) and not again(peaks[i], before)
+    new = [c for c, is_told in zip(strongest, told[len(known) :], strict=True) if is_told]
+    return sorted(new, key=lambda c: c.sample)
+
+
+def _as_seen(
+    candidates: Sequence[Candidate], plan: "SearchPlan", numbers: set[int]
+) -> dict[int, Triggers]:
+    """Give candidates as peaks of all the band (0), or of the parts of these numbers."""
+    return {
+        number: as_triggers(candidates, plan)
+        if number == 0
+        else as_triggers(
+            [plan.parts[number - 1].of_part(c) for c in candidates], plan.plans[number]
+        )
+        for number in numbers
+    }
+
+
+type View = tuple[Candidate, History, "SearchPlan"]
+
+
+def view(candidate: Candidate, history: History, plan: "SearchPlan") -> View:
+    """Give a candidate, its data and its plan as if there were only its part of the band."""
+    if candidate.channels is None:
+        return candidate, history, plan
+    channels = slice(*candidate.channels)
+    part = next(part for part in plan.parts if part.channels == channels)
+    return part.of_part(candidate), history.part(channels), part.plan
