@@ -26,6 +26,8 @@ class Measured:
         self.candidate = candidate
         self.time_s = candidate.sample * header.tsamp_s
         self.dm, self.snr = candidate.dm, candidate.snr
+        freqs_mhz = header.freqs_mhz[slice(*(candidate.channels or (None,)))]
+        self.f_lo_mhz, self.f_hi_mhz = float(freqs_mhz.min()), float(freqs_mhz.max())
 
 
 def matched(sky: Sky) -> tuple[list[tuple[Pulse, Measured | None]], list[Measured]]:

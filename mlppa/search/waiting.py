@@ -61,8 +61,11 @@ class Waiting:
         kept = [_strongest(one, MOST_TRIGGERS) for one in peaks]
         leaders = [self._due(number, one, until) for number, one in enumerate(kept)]
         most = plan.most_measured(nsamples)
-        chosen = [_strongest(one, most) for one in leaders]
-        good = self._measured(chosen[0], until, history, most - len(chosen[0]))
+        snrs = np.sort(np.concatenate([one["snr"] for one in leaders]))
+        least = snrs[-most] if len(snrs) > most else -np.inf
+        chosen = [one[one["snr"] >= least] for one in leaders]
+        room = most - sum(map(len, chosen))
+        good = self._measured(chosen[0], until, history, room)
         for part, these in zip(plan.parts, chosen[1:], strict=True):
             good += measured_in(part, these, history)
         new = distinct(good, self._final, plan)

@@ -26,7 +26,19 @@ class Found(Protocol):
         """Signal to noise."""
 
 
-def match[T: Found](
+class Measured(Found, Protocol):
+    """A pulse found in the data, in all of the band or a part."""
+
+    @property
+    def f_lo_mhz(self) -> float | None:
+        """Lowest channel that it was measured in; None for all of them."""
+
+    @property
+    def f_hi_mhz(self) -> float | None:
+        """Highest one."""
+
+
+def match[T: Measured](
     pulses: Sequence[Pulse], found: Sequence[T], header: FilterbankHeader
 ) -> tuple[list[tuple[Pulse, T | None]], list[T]]:
     """Give each pulse the strongest find at its place that no other pulse has.
@@ -47,13 +59,13 @@ def match[T: Found](
 
 
 def claim(
-    pulses: Sequence[Pulse], found: Sequence[Found], header: FilterbankHeader
+    pulses: Sequence[Pulse], found: Sequence[Measured], header: FilterbankHeader
 ) -> tuple[list[int | None], BoolArray]:
     """Let every pulse, the strongest first, claim the strongest find left at its place.
 
-    The place is within 1.5 widths of the arrival (at the mean delay of the band, where
-    time and DM are independent), and in DM within the sweep of three widths and nearer
-    to the pulse than to DM 0.
+    The place is within 1.5 widths of the arrival (at the mean delay of the channels that it
+    was measured in, where time and DM are independent), and in DM within the sweep of three
+    widths and nearer to the pulse than to DM 0.
 
     Returns
     -------
@@ -62,7 +74,7 @@ def claim(
     near
         Whether a find lies in the bow-tie of any pulse, claimed or not, shape (len(found),).
     """
-    mean = float(channel_shape(header.freqs_mhz).mean())
+    mean, share = np.array([_place(one, header) for one in found]).reshape(-1, 2).T
     unit_dm = dm_per_sample(header.freqs_mhz, header.tsamp_s)
     sweeps = np.array([one.dm for one in found]) / unit_dm
     times = np.array([one.time_s for one in found]) / header.tsamp_s + mean * sweeps
@@ -76,8 +88,21 @@ def claim(
         off_sweep = np.abs(sweeps - sweep)
         off_time = np.abs(times - pulse.time_s / header.tsamp_s - mean * sweep)
         near |= (off_sweep <= 8 * width + 16) & (off_time <= 0.6 * off_sweep + 3 * width + 8)
-        here = free & (off_sweep <= min(3 * width + 4, sweep / 2)) & (off_time <= 1.5 * width + 4)
+        here = (
+            free
+            & (off_sweep <= np.minimum((3 * width + 4) / share, sweep / 2))
+            & (off_time <= 1.5 * width + 4)
+        )
         if here.any():
             best = int(np.flatnonzero(here)[snrs[here].argmax()])
             claims[number], free[best] = best, False
     return claims, near
+
+
+def _place(one: Measured, header: FilterbankHeader) -> tuple[float, float]:
+    """Mean delay and sweep of the channels that a find was measured in, in sweeps of all."""
+    freqs_mhz, most = header.freqs_mhz, abs(header.foff_mhz) / 2
+    low = freqs_mhz.min() if one.f_lo_mhz is None else one.f_lo_mhz
+    high = freqs_mhz.max() if one.f_hi_mhz is None else one.f_hi_mhz
+    shape = channel_shape(freqs_mhz)[(freqs_mhz > low - most) & (freqs_mhz < high + most)]
+    return float(shape.mean()), max(float(np.ptp(shape)), 1e-9)

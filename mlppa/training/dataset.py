@@ -216,7 +216,12 @@ def match(
         Whether each pulse has a candidate.
     """
     tsamp_s = plan.header.tsamp_s
-    found = [_Found(c.sample * tsamp_s, c.dm, c.snr) for c in candidates]
+    freqs_mhz = plan.header.freqs_mhz
+    edges = [freqs_mhz[slice(*(c.channels or (None,)))] for c in candidates]
+    found = [
+        _Found(c.sample * tsamp_s, c.dm, c.snr, float(e.min()), float(e.max()))
+        for c, e in zip(candidates, edges, strict=True)
+    ]
     claims, near = claim(pulses, found, plan.header)
     labels = np.isin(np.arange(len(found)), [n for n in claims if n is not None])
     return labels, labels | ~near, np.array([n is not None for n in claims], np.bool_)
@@ -226,6 +231,8 @@ class _Found(NamedTuple):
     time_s: float
     dm: float
     snr: float
+    f_lo_mhz: float
+    f_hi_mhz: float
 
 
 def _pulse(plan: Plan, rng: np.random.Generator, slot: int) -> Pulse:

@@ -1,0 +1,126 @@
+"""Bursts that fill a part of the band are found there, and told as those of the whole band."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mlppa.config import Plan, SearchSettings
+from mlppa.data import Candidate, FilterbankHeader
+from mlppa.search.subbands import BOUNDS, parts, view
+from mlppa.simulate import Pulse, Sky, SkySource, shape_pulse
+
+from .skies import found, plan_for, searched
+
+HEADER = FilterbankHeader(
+    nchans=256, fch1_mhz=1500.0, foff_mhz=-1.5, tsamp_s=512e-6, tstart_mjd=60000.0, nbits=8
+)
+SETTINGS = SearchSettings(dm_max=600.0, threshold=7.0)
+
+
+def burst(low: float, high: float, dm: float, snr: float) -> Pulse:
+    """Return a burst between two fractions of the band, of that S/N in that part alone."""
+    f_lo, width = HEADER.f_lo_mhz, HEADER.f_hi_mhz - HEADER.f_lo_mhz
+    return Pulse(
+        time_s=2.0,
+        dm=dm,
+        width_ms=4.0,
+        snr=snr * np.sqrt(high - low),
+        f_lo_mhz=f_lo + low * width,
+        f_hi_mhz=f_lo + high * width,
+    )
+
+
+def sky_with(*pulses: Pulse, header: FilterbankHeader = HEADER, seed: int = 1) -> Sky:
+    return Sky(header=header, nsamples=round(5 / header.tsamp_s), pulses=pulses, seed=seed)
+
+
+def edges_mhz(candidate: Candidate, header: FilterbankHeader) -> tuple[float, float]:
+    freqs_mhz = header.freqs_mhz[slice(*(candidate.channels or (None,)))]
+    return float(freqs_mhz.min()), float(freqs_mhz.max())
+
+
+@pytest.mark.parametrize("foff_mhz", [-1.5, 1.5])
+@pytest.mark.parametrize(("low", "high"), [(0.0, 0.3), (0.35, 0.65), (0.7, 1.0)])
+@pytest.mark.parametrize("dm", [60.0, 500.0])
+def test_a_burst_in_a_third_of_the_band_is_found(
+    low: float, high: float, dm: float, foff_mhz: float
+) -> None:
+    """Its S/N there is far more than in all of the band."""
+    fch1_mhz = HEADER.fch1_mhz if foff_mhz < 0 else HEADER.f_lo_mhz
+    header = replace(HEADER, fch1_mhz=fch1_mhz, foff_mhz=foff_mhz)
+    pulse = burst(low, high, dm, 20.0)
+    sky = sky_with(pulse, header=header)
+    whole = found(sky, SETTINGS.model_copy(update={"parts": False}))
+    (candidate,) = found(sky, SETTINGS)
+    assert {one.channels for one in whole} == {None}
+    assert candidate.channels is not None
+    assert candidate.snr > 1.2 * max(one.snr for one in whole)
+    assert pulse.f_lo_mhz is not None
+    assert pulse.f_hi_mhz is not None
+    f_lo, f_hi = edges_mhz(candidate, header)
+    shared = min(f_hi, pulse.f_hi_mhz) - max(f_lo, pulse.f_lo_mhz)
+    assert shared > 0.5 * (f_hi - f_lo)
+    assert abs(candidate.dm - dm) < max(3.5 * candidate.dm_err, 5)
+    plan = plan_for(header, SETTINGS).search
+    # at the middle of the part, where its DM does not matter
+    late = plan.shape[slice(*candidate.channels)].mean()
+    sample = candidate.sample + late * candidate.dm / plan.unit_dm
+    assert abs(sample - pulse.time_s / header.tsamp_s - late * dm / plan.unit_dm) < 12
+
+
+@pytest.mark.parametrize("snr", [9.0, 30.0, 200.0])
+@pytest.mark.parametrize("dm", [20.0, 400.0])
+def test_a_burst_in_all_of_the_band_is_one_candidate_of_the_band(snr: float, dm: float) -> None:
+    pulse = Pulse(time_s=2.0, dm=dm, width_ms=4.0, snr=snr)
+    (candidate,) = found(sky_with(pulse), SETTINGS)
+    assert candidate.channels is None
+    assert candidate.snr == pytest.approx(snr, abs=1.5 + 0.1 * snr)
+
+
+def test_a_bright_burst_in_a_part_is_one_candidate_of_that_part() -> None:
+    (candidate,) = found(sky_with(burst(0.0, 0.25, 300.0, 60.0)), SETTINGS)
+    assert candidate.channels is not None
+    assert edges_mhz(candidate, HEADER)[0] == HEADER.f_lo_mhz
+    assert candidate.snr == pytest.approx(60, rel=0.15)
+
+
+def test_a_part_is_seen_as_if_there_were_no_more() -> None:
+    pulse = burst(0.0, 0.25, 300.0, 40.0)
+    *_, last = searched(SkySource(sky_with(pulse)).blocks(), HEADER, SETTINGS)
+    items = searched(SkySource(sky_with(pulse)).blocks(), HEADER, SETTINGS)
+    ((item, candidate),) = [(item, c) for item in items for c in item.candidates]
+    plan = plan_for(HEADER, SETTINGS).search
+    seen, history, part = view(candidate, item.history, plan)
+    assert seen.channels is None
+    assert (seen.dm, seen.snr) == (candidate.dm, candidate.snr)
+    assert len(part.freqs_mhz) == len(history.gulps[0].good) < HEADER.nchans
+    shape = shape_pulse(pulse, HEADER)
+    top = int(np.argmax(part.freqs_mhz))
+    assert candidate.channels is not None
+    first = shape.first[candidate.channels[0] + top] + shape.profile.shape[1] / 2
+    assert abs(seen.sample - first) < 8
+    assert last.candidates == ()
+
+
+def test_the_parts_cover_the_band_whatever_its_order() -> None:
+    for freqs_mhz in (HEADER.freqs_mhz, HEADER.freqs_mhz[::-1]):
+        found_parts = parts(freqs_mhz)
+        assert len(found_parts) == len(BOUNDS)
+        covered = np.zeros(len(freqs_mhz), int)
+        for channels in found_parts[:4]:
+            covered[channels] += 1
+        assert (covered == 1).all()
+    assert parts(HEADER.freqs_mhz[:40]) == [slice(20, 40), slice(10, 30), slice(0, 20)]
+    assert parts(HEADER.freqs_mhz[:12]) == []
+
+
+def test_parts_are_searched_at_a_millisecond() -> None:
+    for tsamp_s, octave in ((64e-6, 4), (256e-6, 2), (1e-3, 0), (5e-3, 0)):
+        header = replace(HEADER, tsamp_s=tsamp_s)
+        plan = Plan.make(SETTINGS, header, 64)
+        assert {part.plan.octaves[0].index for part in plan.search.parts} == {octave}
+        assert plan.search.noctaves > octave
+        described = plan.describe()["parts"]
+        assert isinstance(described, list)
+        assert len(described) == len(BOUNDS)
