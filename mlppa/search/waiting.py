@@ -8,7 +8,7 @@ import numpy as np
 
 from ..data import Candidate, History
 from ..metrics import STORM_DROPPED
-from .cluster import TRIGGER, Triggers, owners
+from .cluster import TRIGGER, Triggers, as_triggers, is_explained, owners
 from .refine import companions, refine
 from .subbands import SubBand, distinct
 
@@ -67,7 +67,7 @@ class Waiting:
         room = most - sum(map(len, chosen))
         good = self._measured(chosen[0], until, history, room)
         for part, these in zip(plan.parts, chosen[1:], strict=True):
-            good += measured_in(part, these, history)
+            good += measured_in(part, these, history, (*self._final, *good))
         new = distinct(good, self._final, plan)
         oldest = history.gulps[-1].stop - 2 * plan.memory
         self._final = [c for c in self._final if c.sample > oldest] + new
@@ -114,10 +114,16 @@ class Waiting:
         return self._storm
 
 
-def measured_in(part: SubBand, leaders: Triggers, history: History) -> list[Candidate]:
-    """Measure leaders in their part of the band."""
-    inside = history.part(part.channels) if len(leaders) else history
-    measured = [refine(leader, inside, part.plan) for leader in leaders]
+def measured_in(
+    part: SubBand, leaders: Triggers, history: History, known: Sequence[Candidate]
+) -> list[Candidate]:
+    """Measure leaders in their part of the band, but for wings of what is known."""
+    if not len(leaders):
+        return []
+    seen = as_triggers([part.of_part(c) for c in known], part.plan)
+    inside = history.part(part.channels)
+    new = (leader for leader in leaders if not is_explained(leader, seen))
+    measured = [refine(leader, inside, part.plan) for leader in new]
     return [part.of_band(c) for c in measured if c is not None and c.snr >= part.plan.threshold]
 
 
