@@ -46,9 +46,9 @@ def test_the_engine_against_the_oracle(benchmark: BenchmarkFixture, tell: Tell) 
 def test_screen(threads: int, benchmark: BenchmarkFixture, tell: Tell) -> None:
     gulp = cleaned(raw())[1]
     windows = Windows(PLAN.search.octaves, HEADER.nchans, gulp)
-    rows = list(windows.advance(gulp))
+    newest = list(windows.advance(gulp))
     engine = Engine(threads)
-    benchmark(screen, rows, gulp, PLAN.search, engine)
+    benchmark(screen, newest, gulp, PLAN.search, engine)
     engine.close()
     if benchmark.stats:
         real_time = GULP_S / benchmark.stats.stats.min
