@@ -30,7 +30,7 @@ pytestmark = pytest.mark.timeout(3600)
 LEVEL, NOISE = 96.0, 16.0
 
 #: Half of the stretch around a pulse that the exact search looks at, in samples.
-AROUND = 2048
+AROUND = 8192
 
 THRESHOLD = 6.5
 

@@ -283,7 +283,7 @@ class Plan:
     def memory_bytes(self) -> int:
         """Estimate of the samples, plans and scratch that the search holds at its largest."""
         nchans = self.header.nchans
-        history = 2 * nchans * (self.search.memory + 2 * self.gulp)
+        history = nchans * (self.search.memory + 2 * self.gulp)
         windows = sum(
             len(plan.freqs_mhz) * (o.halo + (self.gulp >> o.index))
             for plan in self.search.plans
