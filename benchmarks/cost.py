@@ -1,0 +1,104 @@
+"""Draws what the screen costs, against channels, trials and beams.
+
+python -m benchmarks.cost docs/images/cost.png
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import thread_time
+
+import numpy as np
+
+from mlppa.bench import CASES
+from mlppa.config import Plan, SearchSettings
+from mlppa.data import FilterbankHeader, Int8Array
+from mlppa.dedisperse import empty_rows
+from mlppa.dedisperse.engine import Engine
+
+HEADER = CASES["small"].header
+CHANNELS = (64, 128, 256, 512, 1024, 2048, 4096)
+TOLERANCES = (4.0, 2.0, 1.0, 0.5, 0.25, 0.0)
+BEAMS = (1, 2, 3, 4, 6, 8)
+REPEATS = 5
+
+
+def noise(plan: Plan, seed: int) -> list[Int8Array]:
+    """Make the newest rows of every octave."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for octave in plan.search.octaves:
+        rows = empty_rows(plan.header.nchans, octave.halo + (plan.gulp >> octave.index))
+        rows[:] = rng.normal(0, 4, rows.shape).round().clip(-127, 127)
+        found.append(rows)
+    return found
+
+
+def cost_ms(
+    header: FilterbankHeader, settings: SearchSettings, beams: int = 1
+) -> tuple[int, float]:
+    """Measure: number of trials, and CPU milliseconds of one thread for a second of data."""
+    plan = Plan.make(settings, header, 64)
+    engine = Engine(1)
+    windows = [noise(plan, beam) for beam in range(beams)]
+    threshold = 6.0 * 4.0 * header.nchans**0.5
+    spent = []
+    for _ in range(REPEATS + 1):
+        began = thread_time()
+        for rows in windows:
+            for octave, some in zip(plan.search.octaves, rows, strict=True):
+                engine(some, octave, threshold)
+        spent.append(thread_time() - began)
+    engine.close()
+    trials = sum(len(octave.sweeps) for octave in plan.search.octaves)
+    return trials, 1e3 * min(spent[1:]) / (plan.gulp * header.tsamp_s)
+
+
+def with_channels(nchans: int) -> FilterbankHeader:
+    step = 400 / nchans
+    return replace(HEADER, nchans=nchans, fch1_mhz=1500 - step / 2, foff_mhz=-step)
+
+
+def draw(path: Path) -> None:
+    """Measure, and draw three panels."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    settings = SearchSettings(dm_max=1000, parts=False)
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels: Sequence[tuple[str, list[tuple[float, float]]]] = (
+        ("channels", [(n, cost_ms(with_channels(n), settings)[1]) for n in CHANNELS]),
+        (
+            "trial DMs",
+            [
+                (float(trials), ms)
+                for trials, ms in (
+                    cost_ms(with_channels(1024), settings.model_copy(update={"dm_tol": tolerance}))
+                    for tolerance in TOLERANCES
+                )
+            ],
+        ),
+        ("beams", [(n, cost_ms(with_channels(256), settings, n)[1]) for n in BEAMS]),
+    )
+    titles = ("DM tolerance 1", "1024 channels", "256 channels, DM tolerance 1")
+    for axes, (name, points), title in zip(figure.subplots(1, 3), panels, titles, strict=True):
+        x, y = zip(*points, strict=True)
+        axes.loglog(x, y, "o-", base=2, color="#0b5394")
+        axes.set_xlabel(name)
+        axes.set_ylabel("CPU time (ms per second of data)")
+        axes.set_title(title, fontsize=10)
+        axes.set_xticks(x, [f"{value:g}" for value in x], rotation=45)
+        axes.minorticks_off()
+        ticks = [
+            value for value in (0.5, 1, 2, 4, 8, 16, 32, 64, 128) if min(y) / 2 < value < 2 * max(y)
+        ]
+        axes.set_yticks(ticks, [f"{value:g}" for value in ticks])
+        axes.grid(alpha=0.3)
+        sys.stdout.write(f"{name}: {[(a, round(b, 2)) for a, b in points]}\n")
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    draw(Path(sys.argv[1]))
