@@ -72,19 +72,16 @@ class FilterbankHeader:
             "tsamp": self.tsamp_s,
             "tstart": self.tstart_mjd,
         }
-        band = (self.fch1_mhz, self.fch1_mhz + (self.nchans - 1) * self.foff_mhz)
+        low, high = sorted((self.fch1_mhz, self.fch1_mhz + (self.nchans - 1) * self.foff_mhz))
         checks = {
             **{f"{name} = {x} is not finite": bool(np.isfinite(x)) for name, x in numbers.items()},
             f"nchans = {self.nchans}": 1 < self.nchans <= 65536,
             f"tsamp = {self.tsamp_s:g} s": 1e-9 <= self.tsamp_s <= 10,
             f"tstart = {self.tstart_mjd:g} (MJD)": 0 <= self.tstart_mjd <= LAST_MJD,
             f"foff = {self.foff_mhz:g} MHz": self.foff_mhz != 0,
-            f"the band crosses 0 MHz (fch1 {self.fch1_mhz:g}, foff {self.foff_mhz:g})": min(band)
-            > 0,
-            f"a band from {min(band):g} to {max(band):g} MHz": LOWEST_MHZ <= min(band)
-            and max(band) <= HIGHEST_MHZ,
-            f"foff = {self.foff_mhz:g} MHz at {max(band):g} MHz": abs(self.foff_mhz)
-            > 1e-12 * max(band),
+            f"the band crosses 0 MHz (fch1 {self.fch1_mhz:g}, foff {self.foff_mhz:g})": low > 0,
+            f"a band from {low:g} to {high:g} MHz": low >= LOWEST_MHZ and high <= HIGHEST_MHZ,
+            f"foff = {self.foff_mhz:g} MHz at {high:g} MHz": abs(self.foff_mhz) > 1e-12 * high,
         }
         for cause, fine in checks.items():
             if not fine:

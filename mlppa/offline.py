@@ -116,15 +116,21 @@ class Search:
             )
             _remove_results(config.output, config.stream)
             tally = _Tally()
-            reports = self._guard(pipeline(parts), journal)
-            published = timed("publish", publish(reports, journal, sinks, self.origin))
-            behind = prefetch(tally.count(published), UNDRAWN, name="publish")
+            behind = prefetch(self._published(parts, journal, sinks, tally), UNDRAWN, name="publish")
             for report in stack.enter_context(closing(behind)):
                 for _ in timed("plot", self._draw(report)):
                     pass
                 yield report
             self._finish(journal, tally)
             self._linger()
+
+    def _published(
+        self, parts: Parts, journal: Journal, sinks: list[Sink], tally: "_Tally"
+    ) -> Iterator[Report]:
+        """Run the pipeline and publish; where that fails, the pipeline ends with it."""
+        with closing(pipeline(parts)) as found:
+            reports = publish(self._guard(found, journal), journal, sinks, self.origin)
+            yield from tally.count(self._stopwatch.timed("publish", reports))
 
     def _guard(self, reports: Iterable[Report], journal: Journal) -> Iterator[Report]:
         """Before what a stop has cut short is journalled, note that it is not final."""

@@ -1,6 +1,7 @@
 """The wiring: the whole path from a source to reports, in one function."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from .channel import prefetch
@@ -55,10 +56,11 @@ class Parts:
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
 
-def pipeline(parts: Parts) -> Iterator[Report]:
+def pipeline(parts: Parts) -> Generator[Report]:
     """Run a stream through every stage.
 
-    Reading and cleaning run in a thread of their own, ahead of the search.
+    Reading and cleaning run in a thread of their own, ahead of the search; it has ended
+    when the pipeline has, however that ends.
 
     Yields
     ------
@@ -78,7 +80,8 @@ def pipeline(parts: Parts) -> Iterator[Report]:
     images = timed("images", cut_images(searched, plan.search))
     classified = timed("classify", classify(images, parts.classifier, plan.header.tsamp_s))
     decided = decide(classified, plan.search, parts.min_probability, pictures=parts.pictures)
-    return account(timed("decide", decided))
+    with closing(ahead):
+        yield from account(timed("decide", decided))
 
 
 def account(reports: Iterable[Report]) -> Iterator[Report]:

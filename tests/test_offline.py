@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,13 +20,13 @@ import numpy as np
 import pytest
 import zmq
 
-from mlppa.classify import model_card
+from mlppa.classify.card import CARD, WEIGHTS, file_sha256
 from mlppa.config import Config, checked
 from mlppa.errors import ConfigError, ModelError, SinkError
 from mlppa.formats.sigproc import pack_header
 from mlppa.offline import Search, run_key, stream_name, write_whole
 from mlppa.simulate import Pulse, Sky, match, write_filterbank
-from mlppa.sinks.journal import JournalReader
+from mlppa.sinks.journal import Journal, JournalReader
 from mlppa.wire import DetectionMessage, decode, message_id
 
 from . import stand_in
@@ -520,6 +521,25 @@ def test_a_picture_that_cannot_be_drawn_ends_the_search(
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_journal_that_fails_ends_the_search_at_once(
+    long_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: object) -> None:
+        raise SinkError("journal.sqlite", "the disk is full", "make room")
+
+    monkeypatch.setattr(Journal, "record", fail)
+    with pytest.raises(SinkError, match="disk is full") as caught:
+        search([long_file], tmp_path / "out")
+    # though the error, and with it every stage, is still held
+    assert not any(thread.name in ("publish", "clean") for thread in threading.enumerate())
+    assert caught.value.cause == "the disk is full"
+    assert not caplog.records
+
+
+@pytest.mark.usefixtures("quick")
 def test_no_two_searches_write_to_one_folder(sky_file: Path, tmp_path: Path) -> None:
     first = Search(configure([sky_file], tmp_path / "out")).run()
     next(first)
@@ -529,8 +549,15 @@ def test_no_two_searches_write_to_one_folder(sky_file: Path, tmp_path: Path) -> 
     assert (tmp_path / "out" / "summary.json").exists()
 
 
-def test_the_model_named_by_messages_is_the_one_that_decides() -> None:
-    card = model_card("spine-64")
-    assert (ROOT / "models" / card.name / "model.keras").is_file()
-    assert np.ndim(card.res) == 0
-    assert card.res == 64
+def test_the_model_named_by_messages_is_the_one_that_decides(
+    sky_file: Path, tmp_path: Path
+) -> None:
+    """Another model, of the same weights: its messages bear its name and the digest of its file."""
+    folder = tmp_path / "other"
+    shutil.copytree(ROOT / "models" / "spine-64", folder)
+    facts = json.loads((folder / CARD).read_text())
+    (folder / CARD).write_text(json.dumps(facts | {"name": "other"}))
+    found = search([sky_file], tmp_path / "out", classify={"model": str(folder)})
+    named = {(m.model, m.model_sha256) for m in found.detections}
+    assert named == {("other", file_sha256(folder / WEIGHTS))}
+    assert found.summary["model"] == "other"
