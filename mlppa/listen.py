@@ -42,7 +42,8 @@ def listen(
         Address of its replay endpoint: what was missed is asked for there. What
         cannot be had is told by one warning in the log.
     from_seq
-        Begin with the history from this number on (needs ``replay``).
+        Begin with the history from this number on (needs ``replay``), as soon as
+        publisher and replay endpoint are there.
     patience_s
         Warn once when nothing was heard for so long at the beginning.
 
@@ -54,10 +55,9 @@ def listen(
     with _context() as context, _connected(context, zmq.SUB, endpoint) as socket:
         # All there is; what is of another kind, or newer, is left out below.
         socket.subscribe(b"")
-        ear = _Ear(context, replay)
+        ear = _Ear(context, replay, from_seq)
         # Subscribed first and asked then: what comes meanwhile waits in the queue.
-        if replay is not None and from_seq is not None:
-            yield from ear.ask(from_seq, None)
+        yield from ear.begin()
         if patience_s is not None and not socket.poll(int(1e3 * patience_s)):
             logger.warning(
                 "waiting for %s (nothing heard yet; is mlppa running with --publish?)", endpoint
@@ -75,16 +75,22 @@ def listen(
 class _Ear:
     """Knows, per stream, which number comes next and what was heard lately."""
 
-    def __init__(self, context: Context, replay: str | None) -> None:
+    def __init__(self, context: Context, replay: str | None, from_seq: int | None) -> None:
         self._context = context
         self._replay = replay
+        self._first = max(from_seq, 1) if replay is not None and from_seq is not None else None
         self._next: dict[str, int] = {}
         self._names: deque[tuple[str, str]] = deque(maxlen=MEMORY)
+
+    def begin(self) -> Iterator[Message]:
+        """Give the history that was wished for; should it not be there yet, `hear` asks again."""
+        if self._first is not None:
+            yield from self.ask(self._first, None, logging.INFO)
 
     def hear(self, message: Message) -> Iterator[Message]:
         """Give what a message brings: itself, before it what was missed, or nothing."""
         stream, seq = message.stream, message.seq or 0
-        due = self._next.setdefault(stream, seq)
+        due = self._next.setdefault(stream, min(self._first or seq, seq))
         if seq < due:
             if (stream, message_id(message)) in self._names:
                 return
@@ -96,7 +102,9 @@ class _Ear:
         if seq >= self._next[stream]:
             yield self._note(message)
 
-    def ask(self, from_seq: int, stream: str | None) -> Iterator[Message]:
+    def ask(
+        self, from_seq: int, stream: str | None, level: int = logging.WARNING
+    ) -> Iterator[Message]:
         """Give the history from a number on, as far as it can be had."""
         more = self._replay is not None
         while more and self._replay is not None:
@@ -104,7 +112,7 @@ class _Ear:
             try:
                 header, bodies = request(self._context, self._replay, asked)
             except (EndpointError, InputError) as error:
-                logger.warning("no replay: %s", error)
+                logger.log(level, "no replay: %s", error)
                 return
             self._tell_lost(header.stream, max(from_seq, 1), header.first_seq)
             for body in bodies:
@@ -142,13 +150,13 @@ def request(
     with _connected(context, zmq.REQ, endpoint) as socket:
         socket.send(encode(asked))
         if not socket.poll(ANSWER_MS):
-            raise EndpointError(
-                endpoint, "no answer", "see that mlppa runs with --replay and this address"
-            )
+            raise EndpointError(endpoint, "no answer", "start mlppa with --replay at this address")
         first, *bodies = socket.recv_multipart()
     header = read(ReplayHeader, first)
     if header.error is not None:
-        raise InputError(endpoint, header.error, "ask for something else")
+        # what is wrong, and what to do about it
+        cause, _, remedy = header.error.rpartition("; ")
+        raise InputError(endpoint, cause or remedy, remedy if cause else "ask for something else")
     return header, bodies
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -15,18 +15,19 @@ import zmq
 
 from mlppa import listen as listen_module
 from mlppa.errors import EndpointError
-from mlppa.listen import listen
+from mlppa.listen import Context, listen
 from mlppa.publish import publish
-from mlppa.sinks.journal import Journal
+from mlppa.sinks.journal import Journal, JournalReader
 from mlppa.sinks.memory import MemorySink
 from mlppa.sinks.zmq import ReplayServer, ZmqSink
-from mlppa.wire import encode
+from mlppa.wire import ReplayHeader, ReplayRequest, encode
 
 from .messages import ORIGIN, cov_message, detection_message, report
 
 ANY_PORT = "tcp://127.0.0.1:*"
 PAGE = Path(__file__).parents[1] / "docs" / "wire.md"
 
+type Answer = tuple[ReplayHeader, list[bytes]]
 type Broadcast = Callable[[Iterable[bytes]], str]
 
 
@@ -70,6 +71,11 @@ def heard(count: int, endpoint: str, replay: str | None = None, from_seq: int | 
 
 def numbered(*seqs: int) -> list[bytes]:
     return [encode(cov_message(seq).model_copy(update={"seq": seq})) for seq in seqs]
+
+
+def journal_bodies(path: Path) -> list[tuple[int, bytes]]:
+    with JournalReader(path) as journal:
+        return journal.since(0, 100)
 
 
 def fill(journal: Journal, batches: range) -> None:
@@ -121,6 +127,44 @@ def test_holes_are_filled_from_the_replay(
     assert not caplog.records
 
 
+def test_a_listener_that_is_there_first_gets_the_history_too(
+    journal: Journal,
+    broadcast: Broadcast,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fill(journal, range(4))
+    bodies = dict(journal.since(0, 100))
+    asked: list[int] = []
+
+    def request(context: Context, endpoint: str, what: ReplayRequest) -> Answer:
+        asked.append(what.from_seq)
+        if len(asked) == 1:
+            raise EndpointError(endpoint, "no answer", "start it")
+        return answer(context, endpoint, what)
+
+    answer = listen_module.request
+    monkeypatch.setattr(listen_module, "request", request)
+    with ReplayServer(journal.path, ANY_PORT) as server:
+        sent = [bodies[seq] for seq in (6, 7, 8)]
+        assert heard(6, broadcast(sent), server.endpoint, from_seq=3) == "3 4 5 6 7 8"
+    assert asked == [3, 3]
+    assert not caplog.records
+
+
+def test_what_the_replay_refuses_is_told_with_one_remedy(
+    journal: Journal, broadcast: Broadcast, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = cov_message(7).model_copy(update={"seq": 7, "stream": "another"})
+    sent = [encode(other.model_copy(update={"seq": seq})) for seq in (5, 7)]
+    with ReplayServer(journal.path, ANY_PORT) as server:
+        assert heard(2, broadcast(sent), server.endpoint) == "5 7"
+        told = (
+            f"no replay: {server.endpoint}: stream another: not here: this is askap; ask elsewhere"
+        )
+    assert caplog.records[0].getMessage() == told
+
+
 def test_a_journal_begun_anew_is_heard_from_its_start(
     journal: Journal, broadcast: Broadcast
 ) -> None:
@@ -169,10 +213,24 @@ def batches_forever(path: Path, sink: ZmqSink, stop: threading.Event) -> None:
                 return
 
 
-def test_a_stranger_with_the_page_gets_everything(tmp_path: Path, journal: Journal) -> None:
+@contextmanager
+def stranger(folder: Path, publisher: str, replay: str) -> Iterator[Iterator[str]]:
+    """Run the page's own subscriber; kinds and numbers of what it prints."""
     [code] = re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    script = tmp_path / "subscriber.py"
+    script = folder / "subscriber.py"
     script.write_text(code)
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", str(script), publisher, replay],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        lines = cast(Iterator[str], process.stdout)
+        yield (re.sub(r"^(pulse|looked at) (\d+) .*\n", r"\1 \2", line) for line in lines)
+        process.kill()
+
+
+def test_a_stranger_with_the_page_gets_everything(tmp_path: Path, journal: Journal) -> None:
     with closing(ZmqSink(ANY_PORT)) as sink, ReplayServer(journal.path, ANY_PORT) as server:
         # Ten messages before anybody listens.
         [*_] = publish(map(report, range(5)), journal, [sink], ORIGIN)
@@ -180,15 +238,35 @@ def test_a_stranger_with_the_page_gets_everything(tmp_path: Path, journal: Journ
         stop = threading.Event()
         publisher = threading.Thread(target=batches_forever, args=(journal.path, sink, stop))
         publisher.start()
-        with subprocess.Popen(
-            [sys.executable, "-W", "error", str(script), sink.endpoint, server.endpoint],
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as subscriber:
-            lines = list(itertools.islice(cast(Iterator[str], subscriber.stdout), 200))
-            subscriber.kill()
+        with stranger(tmp_path, sink.endpoint, server.endpoint) as lines:
+            found = list(itertools.islice(lines, 200))
         stop.set()
         publisher.join()
-    found = [re.sub(r"^(pulse|looked at) (\d+) .*\n", r"\1 \2", line) for line in lines]
     pairs = ((f"pulse {seq}", f"looked at {seq + 1}") for seq in range(1, 201, 2))
     assert found == list(itertools.chain.from_iterable(pairs))
+
+
+def test_a_stranger_with_the_page_hears_the_later_word(
+    tmp_path: Path, broadcast: Broadcast
+) -> None:
+    path = tmp_path / "journal.sqlite"
+    for run in ("run 1", "run 2"):  # each gives the same two messages
+        with Journal(path, "askap", run) as journal:
+            fill(journal, range(1))
+    bodies = dict(journal_bodies(path))
+    with ReplayServer(path, ANY_PORT) as server:
+        # the last two again: nothing new
+        sent = [bodies[3], bodies[4], *numbered(5)]
+        with stranger(tmp_path, broadcast(sent), server.endpoint) as lines:
+            found = list(itertools.islice(lines, 5))
+    assert found == ["pulse 1", "looked at 2", "pulse 3", "looked at 4", "looked at 5"]
+
+
+def test_a_stranger_with_the_page_may_be_there_before_the_journal(
+    tmp_path: Path, broadcast: Broadcast
+) -> None:
+    with (
+        ReplayServer(tmp_path / "nothing.sqlite", ANY_PORT) as server,
+        stranger(tmp_path, broadcast(numbered(1, 2)), server.endpoint) as lines,
+    ):
+        assert list(itertools.islice(lines, 2)) == ["looked at 1", "looked at 2"]

@@ -226,10 +226,11 @@ class Journal(JournalReader):
         return [decode(body) for _, body in self.since(self._of_run("sent_seq") + 1, -1)]
 
     def mark_sent(self, seq: int) -> None:
-        """Note that everything up to number ``seq`` went out.
+        """Note that everything up to number ``seq`` was handed over to every sink.
 
-        Should a power cut lose the note, those messages are sent twice: it is not
-        worth another wait for the disk.
+        A kill may still lose what has not left the machine by then; the replay has it.
+        Should a power cut lose the note, those messages are sent twice: it is not worth
+        another wait for the disk.
         """
         with _explained(self.path):
             self._database.execute("PRAGMA synchronous = NORMAL")

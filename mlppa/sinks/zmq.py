@@ -132,8 +132,11 @@ def answer(journal: Path, request: bytes) -> list[bytes]:
         asked = read(ReplayRequest, request)
         with JournalReader(journal) as reader:
             return _replay(reader, asked)
-    except (InputError, SinkError) as error:
+    except InputError as error:
         return [encode(ReplayHeader(error=str(error)))]
+    except SinkError as error:
+        # whoever asks cannot mend the journal, and has no use for its path
+        return [encode(ReplayHeader(error=f"{error.cause}; ask again later"))]
 
 
 def _replay(reader: JournalReader, asked: ReplayRequest) -> list[bytes]:
