@@ -17,6 +17,7 @@ from typing import Any
 from . import __version__
 from .channel import prefetch
 from .classify import load_model
+from .clean.moments import FEWEST_SAMPLES
 from .config import Config, Plan
 from .data import Report
 from .errors import SinkError
@@ -61,6 +62,9 @@ class Search:
         What ``summary.json`` holds; empty until `run` is exhausted.
     detections
         The pulses found, in the order of time; likewise.
+    left_out
+        What of the data was not searched and why, in one line; None where there is
+        nothing to say.
     """
 
     def __init__(self, config: Config) -> None:
@@ -81,6 +85,7 @@ class Search:
         )
         self.summary: dict[str, Any] = {}
         self.detections: list[DetectionMessage] = []
+        self.left_out: str | None = None
         self._stopwatch = Stopwatch()
         self._stopped = False
         make_folder(config.output)
@@ -116,7 +121,8 @@ class Search:
             )
             _remove_results(config.output, config.stream)
             tally = _Tally()
-            behind = prefetch(self._published(parts, journal, sinks, tally), UNDRAWN, name="publish")
+            reports = self._published(parts, journal, sinks, tally)
+            behind = prefetch(reports, UNDRAWN, name="publish")
             for report in stack.enter_context(closing(behind)):
                 for _ in timed("plot", self._draw(report)):
                     pass
@@ -174,7 +180,7 @@ class Search:
         if stopped:
             logger.warning("stopped after %d samples: the next run begins anew", tally.last)
         else:
-            self._say_what_was_left_out(tally)
+            self.left_out = self._describe_left_out(tally)
         self.detections = list(journal.detections())
         candidates = list(journal.candidates())
         self.summary = {
@@ -196,17 +202,24 @@ class Search:
         write_whole(output / CANDIDATES, b"".join(encode(m) + b"\n" for m in candidates))
         write_whole(output / SUMMARY, json.dumps(self.summary, indent=1).encode() + b"\n")
 
-    def _say_what_was_left_out(self, tally: "_Tally") -> None:
+    def _describe_left_out(self, tally: "_Tally") -> str | None:
         name = self.config.input[0] if len(self.config.input) == 1 else self.config.stream
         searched, masked = tally.samples["searched"], tally.samples["masked"]
         total, why = sum(tally.samples.values()), "constant, saturated or not numbers"
-        if not searched:
-            why = why if masked else "missing"
-            text = "%s: nothing could be searched: all %d samples are masked (%s); %s"
-            logger.warning(text, name, total, why, "check the recording")
-        elif masked:
-            text = "%s: %d of %d samples are masked (%s); the others were searched"
-            logger.warning(text, name, masked, total, why)
+        if searched:
+            told = (
+                f"{name}: {masked} of {total} samples are masked ({why}); the others were searched"
+            )
+            return told if masked else None
+        remedy = "check the recording"
+        if total < FEWEST_SAMPLES:
+            why = f"fewer than {FEWEST_SAMPLES} do not tell their noise"
+            remedy = "give a longer recording"
+        elif not masked:
+            why = "missing"
+        return (
+            f"{name}: nothing could be searched: all {total} samples are masked ({why}); {remedy}"
+        )
 
 
 class _Tally:

@@ -1,7 +1,6 @@
 """A search of files: what it writes, and that nothing is lost however it ends."""
 
 import json
-import logging
 import os
 import random
 import shutil
@@ -272,14 +271,21 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_masked_data_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("nsamples", "said"),
+    [
+        (3000, "nothing could be searched: all 3000 samples are masked (constant, saturated or"),
+        (10, "nothing could be searched: all 10 samples are masked (fewer than 64 do not tell"),
+    ],
+)
+def test_masked_data_are_told(nsamples: int, said: str, tmp_path: Path) -> None:
     path = tmp_path / "dead.fil"
-    path.write_bytes(pack_header(HEADER) + bytes([7]) * (3000 * HEADER.nchans))
+    path.write_bytes(pack_header(HEADER) + bytes([7]) * (nsamples * HEADER.nchans))
     found = search([path], tmp_path / "out")
-    assert found.summary["samples_masked"] == 3000
+    assert found.summary["samples_masked"] == nsamples
     assert found.summary["samples_searched"] == 0
-    assert [r.levelno for r in caplog.records] == [logging.WARNING]
-    assert "nothing could be searched" in caplog.text
+    assert found.left_out is not None
+    assert found.left_out.startswith(f"{path}: {said}")
 
 
 # One sky, recorded in every way, through the true network.

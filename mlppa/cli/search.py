@@ -1,6 +1,7 @@
 """Search files; check a configuration."""
 
 import json
+import logging
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -16,6 +17,8 @@ from .options import AsJson, Debug, Quiet, folder
 if TYPE_CHECKING:
     from ..config import Config
     from ..offline import Search
+
+logger = logging.getLogger(__name__)
 
 #: Settings whose options are not called like their keys.
 CALLED = {"input": "FILES", "publish.detections": "--publish"}
@@ -90,6 +93,8 @@ def search(
         found = Search(validated(Config, content))
     with draining(found.close) as stopped:
         follow(found, quiet)
+    if found.left_out is not None:
+        logger.warning(found.left_out)
     if as_json:
         typer.echo(json.dumps(found.summary))
     elif not quiet:
