@@ -12,7 +12,6 @@ from mlppa.data import Candidate, FilterbankHeader
 from mlppa.search import SearchPlan
 from mlppa.simulate import Interference, Pulse, Sky, SkySource
 
-from . import skies
 from .conftest import MetricDelta
 from .skies import HEADER, found, plan_for, searched
 
@@ -145,16 +144,15 @@ def test_a_storm_is_flagged_counted_and_told_once(
 
 
 def test_the_strongest_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = skies.SETTINGS.model_copy(update={"parts": False})
     pulses = tuple(
         Pulse(time_s=0.4 + 0.1 * i, dm=100.0, width_ms=4.0, snr=15.0 + 10 * (i % 3))
         for i in range(12)
     )
     sky = Sky(header=HEADER, nsamples=4000, pulses=pulses, seed=1)
-    everything = sorted((c.snr for c in found(sky, whole)), reverse=True)
+    everything = sorted((c.snr for c in found(sky)), reverse=True)
     assert len(everything) == len(pulses)
     monkeypatch.setattr(SearchPlan, "most_measured", lambda *_: 3)
-    kept = sorted((c.snr for c in found(sky, whole)), reverse=True)
+    kept = sorted((c.snr for c in found(sky)), reverse=True)
     assert 3 <= len(kept) < len(pulses)
     assert kept[:2] == pytest.approx(everything[:2])
     assert np.mean(kept) > np.mean(everything)

@@ -15,7 +15,7 @@ from .skies import found, plan_for, searched
 HEADER = FilterbankHeader(
     nchans=256, fch1_mhz=1500.0, foff_mhz=-1.5, tsamp_s=512e-6, tstart_mjd=60000.0, nbits=8
 )
-SETTINGS = SearchSettings(dm_max=600.0, threshold=7.0)
+SETTINGS = SearchSettings(dm_max=600.0, threshold=7.0, parts=True)
 
 
 def burst(low: float, high: float, dm: float, snr: float) -> Pulse:

@@ -63,7 +63,7 @@ def search(
     linger_s: Annotated[float, typer.Option(help="Stay reachable so long at the end.")] = 0.0,
     images: Annotated[bool, typer.Option(help="Draw a PNG of every detection.")] = True,
     mask: Annotated[bool, typer.Option(help="Mask channels that stand out.")] = True,
-    parts: Annotated[bool, typer.Option(help="Search parts of the band too.")] = True,
+    parts: Annotated[bool, typer.Option(help="Search parts of the band too.")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
     debug: Debug = False,

@@ -95,7 +95,7 @@ class SearchSettings(_Section):
     plan: Literal["quality", "fast"] = "quality"
     dm_tol: Annotated[float, Field(ge=0, le=4)] = 1.0
     mask: bool = True
-    parts: bool = True
+    parts: bool = False
 
 
 class ClassifySettings(_Section):
