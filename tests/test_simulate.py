@@ -313,6 +313,25 @@ def test_another_reader_reads_the_same_samples(
     assert not list(tmp_path.glob("*.part"))
 
 
+def test_what_is_broken_off_leaves_nothing(tmp_path: Path) -> None:
+    def stop(nsamples: int) -> None:
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            "sky.fil.part",
+            "sky.fil.truth.jsonl.part",
+        ]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_filterbank(Sky(header=HEADER, nsamples=3000), tmp_path / "sky.fil", stop)
+    assert not list(tmp_path.iterdir())
+
+
+def test_how_far_it_is_is_told(tmp_path: Path) -> None:
+    told: list[int] = []
+    write_filterbank(Sky(header=HEADER, nsamples=10_000), tmp_path / "sky.fil", told.append)
+    assert told == [4096, 8192, 10_000]
+
+
 def test_truth_survives_the_file(tmp_path: Path) -> None:
     sky = random_sky(replace(HEADER, nbits=8), 5.0, Population(3), rfi=True, seed=2)
     path = tmp_path / "sky.fil"

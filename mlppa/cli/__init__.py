@@ -1,8 +1,11 @@
 """The commands. Nothing is computed here, and nothing heavy is imported before it is needed."""
 
 import logging
+import signal
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -41,7 +44,22 @@ def main() -> None:
     logging.getLogger().setLevel(logging.WARNING)
     for library in ("numba", "matplotlib"):
         logging.getLogger(library).setLevel(logging.WARNING)
-    sys.exit(_run())
+    with _terminating():
+        sys.exit(_run())
+
+
+@contextmanager
+def _terminating() -> Iterator[None]:
+    """On SIGTERM leave as on an interrupt: what is half done is cleared away."""
+
+    def leave(number: int, _: object) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run() -> int:

@@ -13,6 +13,7 @@ import typer
 
 from ..errors import InputError
 from .options import AsJson, Debug, Quiet, folder
+from .progress import bar
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -136,30 +137,14 @@ def draining(close: Callable[[], None]) -> Iterator[list[int]]:
 
 def follow(found: "Search", quiet: bool) -> None:
     """Run a search with a progress bar (on a terminal; otherwise nothing is drawn)."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
+    pulses = candidates = 0
     total = found.source.nsamples
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[figures]}"),
-        TimeRemainingColumn(),
-    )
-    hidden = quiet or not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
-        task = progress.add_task("starting", total=total, figures="")
-        pulses = candidates = 0
+    with bar(quiet) as tell:
         for report in found.run():
             pulses += sum(d.label == "pulse" for d in report.detections)
             candidates += len(report.detections)
-            progress.update(
-                task,
-                description="searching",
-                completed=report.coverage.stop,
-                figures=f"{pulses} pulses, {candidates} candidates",
-            )
+            figures = f"{pulses} pulses, {candidates} candidates"
+            tell("searching", report.coverage.stop, total, figures)
 
 
 def _print_search(found: "Search") -> None:

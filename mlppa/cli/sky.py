@@ -9,13 +9,18 @@ import typer
 
 from ..errors import ConfigError, InputError
 from .options import AsJson, Debug, Quiet, folder
+from .progress import bar
 
 if TYPE_CHECKING:
     from ..data import FilterbankHeader
     from ..demo import DemoResult
+    from ..simulate import Population
 
 #: Upper end of any range of S/N, DM or width in ms.
 MOST = 1e6
+
+#: Pulses that need more than this while they are simulated are refused.
+MOST_MEMORY_BYTES = 4 * 2**30
 
 
 def simulate(
@@ -44,7 +49,7 @@ def simulate(
     debug: Debug = False,
 ) -> None:
     """Write a synthetic filterbank, and the truth beside it (OUTPUT.truth.jsonl)."""
-    from ..data import FilterbankHeader
+    from ..data import HIGHEST_MHZ, LOWEST_MHZ, FilterbankHeader
     from ..simulate import Population, random_sky, read_truth, write_filterbank
 
     for option, (low, high) in {"--snr": snr, "--dm": dm, "--width-ms": width_ms}.items():
@@ -65,14 +70,16 @@ def simulate(
         )
     except InputError as error:
         # one by one the numbers are fine
-        raise ConfigError("--foff-mhz", error.cause, "give a band above 0 MHz") from error
-    _check_reach(header, dm[1], width_ms[1], seconds)
+        remedy = f"give a band between {LOWEST_MHZ:g} and {HIGHEST_MHZ:g} MHz"
+        raise ConfigError("--foff-mhz", error.cause, remedy) from error
     population = Population(n_pulses=pulses, snr=snr, dm=dm, width_ms=width_ms)
+    _check_reach(header, population, seconds)
     sky = random_sky(header, seconds, population, rfi, seed)
     if truth is not None:
         known = read_truth(truth)
         sky = replace(sky, pulses=tuple(known.pulses), interference=tuple(known.interference))
-    write_filterbank(sky, output)
+    with bar(quiet) as tell:
+        write_filterbank(sky, output, lambda done: tell("simulating", done, sky.nsamples))
     if not quiet:
         typer.echo(f"{output}: {seconds:g} s, {len(sky.pulses)} pulses, truth beside it")
 
@@ -88,17 +95,26 @@ def _check_channels(nchans: int, foff_mhz: float, nbits: int) -> None:
         raise ConfigError("--nchans", cause, "give a multiple of eight")
 
 
-def _check_reach(header: "FilterbankHeader", dm: float, width_ms: float, seconds: float) -> None:
-    """Refuse pulses that no such observation can hold."""
-    from ..dispersion import sweep_s
+def _check_reach(header: "FilterbankHeader", population: "Population", seconds: float) -> None:
+    """Refuse pulses that no such observation, or no such machine, can hold."""
+    from ..dispersion import smear_s, sweep_s
+    from ..simulate import shapes_bytes
 
+    dm, width_ms = population.dm[1], population.width_ms[1]
     remedy = "give less, or more --seconds"
     if sweep_s(dm, header.freqs_mhz) > seconds:
         cause = f"at DM {dm:g} the sweep of the band is longer than the {seconds:g} s of data"
         raise ConfigError("--dm", cause, remedy)
+    if smear_s(dm, header.f_lo_mhz, header.foff_mhz) > seconds:
+        cause = f"at DM {dm:g} a channel is smeared over more than the {seconds:g} s of data"
+        raise ConfigError("--foff-mhz", cause, remedy)
     if width_ms * 1e-3 > seconds:
         cause = f"a pulse of {width_ms:g} ms is longer than the {seconds:g} s of data"
         raise ConfigError("--width-ms", cause, remedy)
+    needed = shapes_bytes(header, population, seconds)
+    if population.n_pulses and needed > MOST_MEMORY_BYTES:
+        cause = f"those that shine at the same time need {needed / 2**30:.3g} GiB of memory"
+        raise ConfigError("--pulses", cause, "give fewer, shorter ones, or more --seconds")
 
 
 def demo(

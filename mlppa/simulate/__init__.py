@@ -4,7 +4,7 @@ from .files import Truth, read_truth, truth_path, write_filterbank
 from .interference import Interference, Kind, random_interference
 from .match import Found, claim, match
 from .pulse import Pulse, PulseShape, reach, shape_pulse
-from .sky import Population, Sky, SkySource, blocks, random_sky
+from .sky import Population, Sky, SkySource, blocks, random_sky, shapes_bytes
 
 __all__ = [
     "Found",
@@ -24,6 +24,7 @@ __all__ = [
     "reach",
     "read_truth",
     "shape_pulse",
+    "shapes_bytes",
     "truth_path",
     "write_filterbank",
 ]

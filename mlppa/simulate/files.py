@@ -3,11 +3,12 @@
 import errno
 import json
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from ..formats.sigproc import pack_header
 from .interference import Interference
 from .pulse import Pulse
 from .sky import Sky, blocks
+
+type Tell = Callable[[int], None]
 
 
 class Truth(NamedTuple):
@@ -32,10 +35,16 @@ def truth_path(path: Path) -> Path:
     return path.with_name(path.name + ".truth.jsonl")
 
 
-def write_filterbank(sky: Sky, path: Path) -> None:
+def write_filterbank(sky: Sky, path: Path, tell: Tell = lambda nsamples: None) -> None:
     """Write a sky as a SIGPROC filterbank, and its truth as JSON lines beside it.
 
-    Neither file appears under its name before it is whole.
+    Neither file appears under its name before both are whole, and nothing is left of them
+    when that is not to be.
+
+    Parameters
+    ----------
+    tell
+        Is called with the number of samples written so far.
 
     Raises
     ------
@@ -50,10 +59,15 @@ def write_filterbank(sky: Sky, path: Path) -> None:
     if sky.header.nchans * sky.header.nbits % 8:
         cause = f"{sky.header.nchans} channels of {sky.header.nbits} bit end inside a byte"
         raise ConfigError(path, cause, "take a multiple of eight channels")
-    pieces = (_packed(block.spectra, sky.header.nbits) for block in blocks(sky))
-    lines = (json.dumps(line) + "\n" for line in _truth_lines(sky))
-    _write(truth_path(path), (line.encode() for line in lines))
-    _write(path, _chain(pack_header(sky.header), pieces))
+    _check_room(path, sky.nsamples * sky.header.nchans * sky.header.nbits // 8)
+    lines = (json.dumps(line).encode() + b"\n" for line in _truth_lines(sky))
+    # the last one is the first to get its name: no truth without its data
+    with _whole(truth_path(path)) as truth, _whole(path) as data:
+        truth.writelines(lines)
+        data.write(pack_header(sky.header))
+        for block in blocks(sky):
+            data.write(_packed(block.spectra, sky.header.nbits))
+            tell(block.stop)
 
 
 def _packed(spectra: NDArray[np.generic], nbits: int) -> bytes:
@@ -108,24 +122,30 @@ def _names(kind: type[Pulse | Interference]) -> list[str]:
     return [field.name for field in fields(kind)]
 
 
-def _chain(first: bytes, rest: Iterable[bytes]) -> Iterable[bytes]:
-    yield first
-    yield from rest
+def _check_room(path: Path, nbytes: int) -> None:
+    """Refuse before hours have gone what the disk cannot hold."""
+    with suppress(OSError):  # told when it is opened
+        free = shutil.disk_usage(path.parent).free
+        if nbytes > free:
+            cause = f"needs {nbytes / 2**30:.3g} GiB, and the disk has {free / 2**30:.3g}"
+            raise SinkError(path, cause, "make room, or choose another folder")
 
 
-def _write(path: Path, pieces: Iterable[bytes]) -> None:
+@contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
     """Write under a temporary name, then rename: a reader never sees half a file."""
     part = path.with_name(path.name + ".part")
     try:
         with part.open("wb") as file:
-            file.writelines(pieces)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink()
         raise SinkError(path, *_obstacle(path, error)) from error
+    finally:
+        with suppress(OSError):  # gone where all went well
+            part.unlink()
 
 
 def _obstacle(path: Path, error: OSError) -> tuple[str, str]:

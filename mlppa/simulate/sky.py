@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Block, FilterbankHeader, Float32Array
+from ..dispersion import sweep_s
 from .interference import SYSTEM_LEVEL, Interference, gain, power, random_interference
 from .pulse import Pulse, PulseShape, reach, shape_pulse
 
@@ -90,6 +91,16 @@ def random_sky(
         seed=seed,
         bandpass=0.3 if rfi else 0.0,
     )
+
+
+def shapes_bytes(header: FilterbankHeader, population: Population, seconds: float) -> float:
+    """Estimate the most memory that the shapes of pulses take while they shine."""
+    longest = Pulse(0.0, population.dm[1], population.width_ms[1], snr=1.0)
+    start, stop = reach(longest, header)
+    length = stop - start - sweep_s(longest.dm, header.freqs_mhz) / header.tsamp_s
+    at_once = 1 + population.n_pulses * min((stop - start) * header.tsamp_s / seconds, 1)
+    # 4 bytes when it is made, four times as much in the making
+    return header.nchans * length * (4 * at_once + 16)
 
 
 def blocks(sky: Sky, nsamples: int = 4096) -> Iterator[Block]:
