@@ -17,7 +17,7 @@ from mlppa.clean import clean
 from mlppa.config import Plan, SearchSettings
 from mlppa.data import Block, Candidate, FilterbankHeader
 from mlppa.dedisperse.engine import Engine
-from mlppa.dispersion import delay_s
+from mlppa.dispersion import delay_s, smear_s
 from mlppa.gulps import gulps
 from mlppa.search import search
 from mlppa.simulate import Interference, Population, Pulse, Sky, SkySource, random_sky
@@ -131,22 +131,28 @@ def test_signal_to_noise(tell: Tell) -> None:
             reach = int(2 * width) + 4
             ratios.append(near[0].snr / source.snr(number, reach) if near else 0.0)
             if near:
-                late += abs(near[0].sample - pulse.time_s / header.tsamp_s) > max(width, 1)
+                smeared = _width_ms(pulse, header) / 1e3 / header.tsamp_s
+                late += abs(near[0].sample - pulse.time_s / header.tsamp_s) > smeared
                 off += abs(near[0].dm - pulse.dm) > _dm_width(pulse, header)
         tell(
             f"S/N over that of an exact search, {plan}: median {np.median(ratios):.3f}, "
             f"5th percentile {np.percentile(ratios, 5):.3f}, least {min(ratios):.3f}; "
-            f"of {len(pulses)}: time off by more than the width {late}, DM by more than its "
-            f"own width {off}, candidates {len(candidates)}"
+            f"of {len(pulses)}: time off by more than its smeared width {late}, DM by more than "
+            f"that of its width {off}, candidates {len(candidates)}"
         )
         assert np.median(ratios) > 0.95
 
 
+def _width_ms(pulse: Pulse, header: FilterbankHeader) -> float:
+    """Width of a pulse with the smearing inside a channel in it, at least a sample."""
+    smear_ms = 1e3 * smear_s(pulse.dm, float(header.freqs_mhz.mean()), header.foff_mhz)
+    return float(np.hypot(np.hypot(pulse.width_ms, smear_ms), header.tsamp_s * 1e3))
+
+
 def _dm_width(pulse: Pulse, header: FilterbankHeader) -> float:
-    """DM by which a pulse is smeared over its own width, at least a sample."""
-    smear = 8.3e3 * pulse.dm * abs(header.foff_mhz) / header.f_lo_mhz**3 * 1e3
-    width_ms = float(np.hypot(np.hypot(pulse.width_ms, smear), header.tsamp_s * 1e3))
-    return width_ms / 1e3 / float(delay_s(1.0, header.f_lo_mhz, header.f_hi_mhz))
+    """DM whose sweep of the band is as long as a pulse."""
+    width_s = _width_ms(pulse, header) / 1e3
+    return width_s / float(delay_s(1.0, header.f_lo_mhz, header.f_hi_mhz))
 
 
 def test_recall_on_white_noise(tell: Tell) -> None:
