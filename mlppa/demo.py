@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .config import Config, checked
+from .config import Config, PublishSettings, checked
 from .data import FilterbankHeader
 from .dispersion import sweep_s
 from .listen import listen
-from .offline import Search, make_folder
+from .offline import JOURNAL, Search, make_folder
 from .plots import plot_found
 from .simulate import Interference, Population, Pulse, Sky, match, random_sky, write_filterbank
+from .sinks.journal import remove_journal
 from .wire import CoverageMessage, DetectionMessage
 
 #: Receiver of the demo: an L-band band as many telescopes have one.
@@ -31,6 +32,12 @@ HEADER = FilterbankHeader(
 #: A pulse every two seconds.
 PULSES_PER_SECOND = 0.5
 POPULATION = Population(snr=(9.0, 40.0), dm=(20.0, 800.0), width_ms=(0.5, 15.0))
+
+#: Name of its messages.
+STREAM = "demo"
+
+#: The search stays reachable until the subscriber has everything, and not longer than this.
+LINGER_S = 10.0
 
 #: Below this S/N a pulse may be missed; the demo says so but does not mind.
 SURE_SNR = 8.0
@@ -110,33 +117,42 @@ def _hides(item: Interference, pulse: Pulse) -> bool:
 
 
 def run_demo(
-    folder: Path, seconds: float, seed: int, follow: Callable[[Search], None]
+    folder: Path,
+    seconds: float,
+    seed: int,
+    follow: Callable[[Search], None],
+    tell: Callable[[int, int], None] = lambda done, of: None,
 ) -> DemoResult:
     """Simulate, search, publish to a subscriber of our own, and compare.
 
     Parameters
     ----------
     folder
-        For the data and all results.
+        For the data and all results; those of an earlier demo are replaced.
     seconds, seed
         Of the sky.
     follow
         Runs the search, showing its progress.
+    tell
+        Is called with the number of samples simulated, and to be simulated.
     """
     make_folder(folder)
+    remove_journal(folder / JOURNAL, STREAM)
     sky = demo_sky(seconds, seed)
     data = folder / "demo.fil"
-    write_filterbank(sky, data)
+    write_filterbank(sky, data, lambda done: tell(done, sky.nsamples))
     with tempfile.TemporaryDirectory(prefix="mlppa-") as short:  # socket paths are limited
-        endpoint = f"ipc://{short}/demo"
+        wanted = PublishSettings(
+            detections=f"ipc://{short}/demo", replay=f"ipc://{short}/past", linger_s=LINGER_S
+        )
         content = {
-            "stream": "demo",
+            "stream": STREAM,
             "input": [str(data)],
             "output": folder,
-            "publish": {"detections": endpoint, "linger_s": 0.5},
+            "publish": wanted.model_dump(),
         }
         search = Search(checked(Config, content, "demo"))
-        with _Subscriber(endpoint, sky.nsamples) as subscriber:
+        with _Subscriber(wanted, sky.nsamples, search.close) as subscriber:
             follow(search)
     pairs, false = match(sky.pulses, search.detections, sky.header)
     picture = folder / "found.png"
@@ -153,24 +169,31 @@ def run_demo(
 
 
 class _Subscriber:
-    """Counts the detections that come in over ZeroMQ, in a thread, until all sky is covered."""
+    """Counts the detections that come in over ZeroMQ, in a thread, until all sky is covered.
 
-    def __init__(self, endpoint: str, nsamples: int) -> None:
+    It may be late, as any subscriber may: what was sent before it was there, it asks the
+    replay address for. Then ``done`` is called, for nobody else need wait.
+    """
+
+    def __init__(self, wanted: PublishSettings, nsamples: int, done: Callable[[], None]) -> None:
         self.detections = 0
-        self._endpoint, self._nsamples = endpoint, nsamples
+        self._wanted, self._nsamples, self._done = wanted, nsamples, done
         self._thread = threading.Thread(target=self._count, name="subscriber", daemon=True)
 
     def __enter__(self) -> "_Subscriber":
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        # daemon: should the last message be lost, the demo ends all the same
-        self._thread.join(timeout=2)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # a search that failed sends no last message: the thread goes with the process
+        if kind is None:
+            self._thread.join(LINGER_S)
 
     def _count(self) -> None:
-        for message in listen(self._endpoint):
+        assert self._wanted.detections is not None
+        for message in listen(self._wanted.detections, self._wanted.replay, from_seq=1):
             if not isinstance(message, CoverageMessage):
                 self.detections += 1
             elif message.decided_to >= self._nsamples:
-                return
+                break
+        self._done()

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,7 @@ def named(short_file: Path, tmp_path: Path) -> dict[str, Path]:
 
 
 SEARCH = ("search", "SKY", "-o", "OUT")
+TWENTY_TERABYTES = ("--seconds", "86400", "--nchans", "65536", "--foff-mhz", "-0.02")
 ADDRESS = "tcp://127.0.0.1:5757 or ipc://"
 
 
@@ -104,6 +106,9 @@ ADDRESS = "tcp://127.0.0.1:5757 or ipc://"
         (["simulate", "OUT", "--tsamp-us", "-3"], "--tsamp-us: -3 is out of range"),
         (["simulate", "OUT", "--foff-mhz", "0"], "--foff-mhz: 0 is no step"),
         (["simulate", "OUT", "--foff-mhz", "-9"], "--foff-mhz: the band crosses 0 MHz"),
+        (["simulate", "OUT", "--foff-mhz", "1e6"], "--foff-mhz: a band from 1500 to 2.55.* MHz; "),
+        (["simulate", "OUT", "--foff-mhz", "30000"], "--foff-mhz: .* a channel is smeared over"),
+        (["simulate", "OUT", "--seconds", "2", "--pulses", "100000"], "--pulses: .* GiB of memory"),
         (["simulate", "OUT", "--tstart-mjd", "nan"], "--tstart-mjd: nan is out of range"),
         (["demo", "--seconds", "1"], "--seconds: 1 is out of range; give 5 or more"),
         (["demo", "-o", ""], "--output: is empty"),
@@ -250,6 +255,7 @@ def test_unusable_data_are_exit_code_3(
         (["demo", "-o", "TEXT"], "text: is a file, not a folder; choose another output folder"),
         (["search", "SKY", "-o", "OUT", "--model", "nope"], "take one of: "),
         (["models", "info", "nope"], "take one of: "),
+        (["simulate", "OUT", *TWENTY_TERABYTES], "GiB, and the disk has "),
         (["simulate", "FOLDER/no/a.fil", "--seconds", "1"], "/no; make it, or choose"),
         (["simulate", "TEXT/a.fil", "--seconds", "1"], "/text is not a folder; choose another"),
         (["simulate", "FOLDER", "--seconds", "1"], "is a folder; name a file in it, such as"),
@@ -364,10 +370,12 @@ def test_an_interrupt_before_the_search_is_exit_code_130(
     assert "Traceback" not in ended.err
 
 
-def signalled(*numbers: signal.Signals, at_the_end: bool = False) -> Callable[[Search, bool], None]:
+def signalled(
+    *numbers: signal.Signals, at_the_end: bool = False
+) -> Callable[[Search, object], None]:
     """Run a search that gets signals before its first sample is read, or after its last."""
 
-    def follow(found: Search, _: bool) -> None:
+    def follow(found: Search, _: object) -> None:
         if at_the_end:
             [*_reports] = found.run()
         for number in numbers:
@@ -413,6 +421,21 @@ def test_a_second_interrupt_is_not_waited_for(
     ended = call("search", named["SKY"], "-o", named["OUT"])
     assert ended.code == 130
     assert not (named["OUT"] / "summary.json").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_no_half_of_a_simulated_file(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    words = [MLPPA, "simulate", str(tmp_path / "a.fil"), "--seconds", "600"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE) as process:
+        while len(list(tmp_path.iterdir())) < 2:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=20)
+    assert (process.returncode, said) == (code, b"")
+    assert not list(tmp_path.iterdir())
 
 
 # Without data, and without anybody there.

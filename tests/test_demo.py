@@ -1,26 +1,38 @@
 """The demo, as a stranger sees it first."""
 
 import json
+import shutil
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mlppa.cli import main
 from mlppa.cli.search import follow
 from mlppa.demo import HEADER, DemoResult, demo_sky, run_demo
+from mlppa.errors import SinkError
+from mlppa.listen import listen
+from mlppa.offline import JOURNAL, Search
+from mlppa.sinks.journal import Journal, JournalReader, remove_journal
+from mlppa.wire import Message
 
 from . import stand_in
 
 SECONDS = 12.0
 
 
+def silently(search: Search) -> None:
+    follow(search, lambda *_: None)
+
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> DemoResult:
     """Run a short one with the network that comes with the program."""
     folder = tmp_path_factory.mktemp("demo") / "out"
-    return run_demo(folder, SECONDS, 1, lambda search: follow(search, quiet=True))
+    return run_demo(folder, SECONDS, 1, silently)
 
 
 @pytest.mark.slow
@@ -36,6 +48,63 @@ def test_the_demo_finds_what_it_put_in(demo: DemoResult) -> None:
 def test_a_subscriber_of_the_demo_receives_every_detection(demo: DemoResult) -> None:
     assert demo.received == demo.summary["detections"]
     assert not any(thread.name == "subscriber" for thread in threading.enumerate())
+
+
+def test_a_subscriber_that_comes_late_receives_every_detection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It asks for what was sent before, and the search waits for it."""
+    monkeypatch.setattr("mlppa.offline.load_model", stand_in.load_model)
+    covered = threading.Event()
+
+    def late(*args: Any, **kwargs: Any) -> Iterator[Message]:
+        assert covered.wait(60)
+        return listen(*args, **kwargs)
+
+    def follow_to_the_end(search: Search) -> None:
+        for report in search.run():
+            if report.coverage.stop == search.source.nsamples:
+                covered.set()
+
+    monkeypatch.setattr("mlppa.demo.listen", late)
+    result = run_demo(tmp_path, 6.0, 1, follow_to_the_end)
+    assert result.received == result.summary["detections"] > 0
+    assert not caplog.records
+
+
+@pytest.mark.slow
+def test_the_demo_begins_its_folder_anew(
+    demo: DemoResult,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mlppa.offline.load_model", stand_in.load_model)
+    shutil.copytree(demo.folder, tmp_path / "out")
+    again = run_demo(tmp_path / "out", 5.0, 2, silently)
+    assert len(list(again.folder.glob("demo-*.png"))) == again.summary["detections"]
+    with JournalReader(again.folder / JOURNAL) as journal:
+        assert journal.next_seq - 1 == len(journal.since(0, 1000)) < 20
+    assert not caplog.records
+
+
+def test_a_journal_of_others_stays(tmp_path: Path) -> None:
+    path = tmp_path / JOURNAL
+    remove_journal(path, "demo")
+    for stream in ("askap", "demo"):
+        with Journal(path, stream, "run 1"):
+            pass
+        remove_journal(path, "demo")
+        assert path.exists()
+    path.write_text("something else")
+    remove_journal(path, "demo")
+    assert path.exists()
+    with Journal(tmp_path / "mine", "demo", "run 1"):
+        with pytest.raises(SinkError, match="another process"):
+            remove_journal(tmp_path / "mine", "demo")
+        assert (tmp_path / "mine").exists()
+    remove_journal(tmp_path / "mine", "demo")
+    assert [path.name for path in tmp_path.glob("mine*")] == ["mine.lock"]
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import typer
 
 from ..errors import InputError
 from .options import AsJson, Debug, Quiet, folder
-from .progress import bar
+from .progress import Tell, bar
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -92,8 +92,8 @@ def search(
     }
     with naming(_option):
         found = Search(validated(Config, content))
-    with draining(found.close) as stopped:
-        follow(found, quiet)
+    with draining(found.close) as stopped, bar(quiet) as tell:
+        follow(found, tell)
     if found.left_out is not None:
         logger.warning(found.left_out)
     if as_json:
@@ -135,16 +135,14 @@ def draining(close: Callable[[], None]) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def follow(found: "Search", quiet: bool) -> None:
-    """Run a search with a progress bar (on a terminal; otherwise nothing is drawn)."""
+def follow(found: "Search", tell: Tell) -> None:
+    """Run a search, and tell how far it is."""
     pulses = candidates = 0
-    total = found.source.nsamples
-    with bar(quiet) as tell:
-        for report in found.run():
-            pulses += sum(d.label == "pulse" for d in report.detections)
-            candidates += len(report.detections)
-            figures = f"{pulses} pulses, {candidates} candidates"
-            tell("searching", report.coverage.stop, total, figures)
+    for report in found.run():
+        pulses += sum(d.label == "pulse" for d in report.detections)
+        candidates += len(report.detections)
+        figures = f"{pulses} pulses, {candidates} candidates"
+        tell("searching", report.coverage.stop, found.source.nsamples, figures)
 
 
 def _print_search(found: "Search") -> None:

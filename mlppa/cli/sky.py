@@ -131,7 +131,15 @@ def demo(
     from ..demo import run_demo
     from .search import follow
 
-    result = run_demo(output, seconds, seed, lambda search: follow(search, quiet or as_json))
+    silent = quiet or as_json
+    with bar(silent) as tell:
+        result = run_demo(
+            output,
+            seconds,
+            seed,
+            lambda search: follow(search, tell),
+            lambda done, total: tell("simulating", done, total),
+        )
     if as_json:
         typer.echo(json.dumps(result.as_json()))
         return

@@ -6,16 +6,16 @@ anybody has seen is still here after a SIGKILL or a power cut. Beside the file s
 its ``-wal`` and ``-shm`` (SQLite's) and ``.lock`` (ours: one writer).
 """
 
-import fcntl
 import logging
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from ..errors import SinkError
 from ..wire import CoverageMessage, DetectionMessage, Message, decode, encode, message_id
+from .lock import lock
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +112,13 @@ class JournalReader:
         return str(self._of_run("stream"))
 
     @property
+    def streams(self) -> set[str]:
+        """Names of the streams of all runs."""
+        with _explained(self.path):
+            rows = self._database.execute("SELECT DISTINCT stream FROM run").fetchall()
+        return {name for (name,) in rows}
+
+    @property
     def next_seq(self) -> int:
         """The number that the next new message will bear."""
         return int(self._of_run("next_seq"))
@@ -180,7 +187,7 @@ class Journal(JournalReader):
 
     def __init__(self, path: Path | str, stream: str, run_key: str) -> None:
         self.path = Path(path)
-        self._lock = _lock(self.path)
+        self._lock = lock(self.path)
         try:
             with _explained(self.path):
                 self._database = _connect(self.path.resolve().as_uri())
@@ -284,6 +291,25 @@ class Journal(JournalReader):
             yield database
 
 
+def remove_journal(path: Path, stream: str) -> None:
+    """Remove a journal that holds runs of one stream only; any other file stays.
+
+    Raises
+    ------
+    SinkError
+        Another process writes to it.
+    """
+    try:
+        with JournalReader(path) as journal:
+            streams = journal.streams
+    except SinkError:  # none there, or none: whoever opens it says so
+        return
+    if streams == {stream}:
+        with lock(path):
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
 def _empty(path: Path) -> SinkError:
     return SinkError(path, "the journal is empty", "wait until a run has begun")
 
@@ -316,24 +342,6 @@ def _is_journal(database: sqlite3.Connection, path: Path) -> bool:
             "use the newer mlppa, or name another file" if version > SCHEMA_VERSION else _ANEW,
         )
     return True
-
-
-def _lock(path: Path) -> IO[str]:
-    # A lock of the kernel's: it goes with its process, however that ends.
-    side = path.with_name(f"{path.name}.lock")
-    try:
-        file = side.open("a")
-    except OSError as error:
-        remedy = "choose a folder that is there and can be written to"
-        raise SinkError(path, str(error.strerror), remedy) from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise SinkError(
-            path, "another process writes to this journal", "end that one, or name another file"
-        ) from error
-    return file
 
 
 @contextmanager
