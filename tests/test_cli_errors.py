@@ -37,10 +37,13 @@ def short_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def named(short_file: Path, tmp_path: Path) -> dict[str, Path]:
-    """Words that stand for paths: a sky, nothing yet, a file of text, a folder."""
+    """Words that stand for paths: a sky, nothing yet, a file of text, a folder, a recipe."""
     text = tmp_path / "text"
     text.write_text("no filterbank\n")
-    return {"SKY": short_file, "OUT": tmp_path / "out", "TEXT": text, "FOLDER": tmp_path}
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("architecture = 'oak'\n")
+    paths = {"SKY": short_file, "OUT": tmp_path / "out", "TEXT": text, "FOLDER": tmp_path}
+    return paths | {"RECIPE": recipe}
 
 
 SEARCH = ("search", "SKY", "-o", "OUT")
@@ -68,7 +71,7 @@ ADDRESS = "tcp://127.0.0.1:5757 or ipc://"
         ([*SEARCH, "--threads", "two"], "--threads: 'two' is not a whole number"),
         ([*SEARCH, "--threads", "0"], "--threads: 0 is out of range; give 1 or more"),
         ([*SEARCH, "--threads", "9999"], "--threads: 9999 is out of range; give 1024 or less"),
-        ([*SEARCH, "--threshold", "nan"], "--threshold: nan is out of range"),
+        ([*SEARCH, "--threshold", "nan"], "--threshold: nan is not finite; give a fin"),
         ([*SEARCH, "--dm-max", "-1"], "--dm-max: -1 is out of range; give a number above 0"),
         ([*SEARCH, "--dm-max", "inf"], "--dm-max: inf is not finite; give a finite number"),
         ([*SEARCH, "--dm-max", "much"], "--dm-max: 'much' is not a number"),
@@ -80,7 +83,8 @@ ADDRESS = "tcp://127.0.0.1:5757 or ipc://"
         ([*SEARCH, "--stream", "a/b"], "A-Z a-z 0-9 _ . -; "),
         ([*SEARCH, "--stream", ""], "--stream: ''"),
         ([*SEARCH, "--model", ""], "--model: is empty"),
-        ([*SEARCH, "--device", "abacus"], "'abacus' is not one of 'auto', 'cpu', 'gpu'; "),
+        ([*SEARCH, "--device", "abacus"], "'abacus' is not known; give one of 'auto', 'cpu'"),
+        ([*SEARCH, "--plan", "slow"], "--plan: 'slow' is not known; give one of 'quality', 'fast'"),
         ([*SEARCH, "--publish", "nonsense"], f"--publish: 'nonsense' is not an addr.*{ADDRESS}"),
         ([*SEARCH, "--publish", "tcp://nowhere"], f"--publish: .*; give one like {ADDRESS}"),
         ([*SEARCH, "--replay", "memory:"], f"--replay: .*; give one like {ADDRESS}"),
@@ -99,7 +103,7 @@ ADDRESS = "tcp://127.0.0.1:5757 or ipc://"
         (["simulate", "OUT", "--dm", "1", "1e6"], "--dm: .* the sweep of the band is longer than"),
         (["simulate", "OUT", "--width-ms", "1", "1e5"], "--width-ms: .* longer than the 30 s"),
         (["simulate", "OUT", "--pulses", "-1"], "--pulses: -1 is out of range; give 0 or more"),
-        (["simulate", "OUT", "--seconds", "nan"], "--seconds: nan is out of range"),
+        (["simulate", "OUT", "--seconds", "nan"], "--seconds: nan is not finite"),
         (["simulate", "OUT", "--nbits", "7"], "--nbits: .* 7 bits; give 1, 2, 4, 8, 16 or 32"),
         (["simulate", "OUT", "--nbits", "1", "--nchans", "9"], "--nchans: .* multiple of eight"),
         (["simulate", "OUT", "--nchans", "0"], "--nchans: 0 is out of range; give 2 or more"),
@@ -109,10 +113,16 @@ ADDRESS = "tcp://127.0.0.1:5757 or ipc://"
         (["simulate", "OUT", "--foff-mhz", "1e6"], "--foff-mhz: a band from 1500 to 2.55.* MHz; "),
         (["simulate", "OUT", "--foff-mhz", "30000"], "--foff-mhz: .* a channel is smeared over"),
         (["simulate", "OUT", "--seconds", "2", "--pulses", "100000"], "--pulses: .* GiB of memory"),
-        (["simulate", "OUT", "--tstart-mjd", "nan"], "--tstart-mjd: nan is out of range"),
+        (["simulate", "OUT", "--tstart-mjd", "nan"], "--tstart-mjd: nan is not finite"),
         (["demo", "--seconds", "1"], "--seconds: 1 is out of range; give 5 or more"),
         (["demo", "-o", ""], "--output: is empty"),
         (["models", "train", "--recipe", "r.toml", "-o", ""], "--out/-o: is empty"),
+        (
+            ["models", "train", "--recipe", "RECIPE", "-o", "OUT"],
+            "architecture: 'oak' is unknown; t",
+        ),
+        (["models", "info", ""], "MODEL: is empty; give a name"),
+        (["check", str(EXAMPLES[0]), "--data", ""], "--data: is empty; give a name"),
         (["check"], "CONFIG: is not given; see mlppa check --help"),
         (["check", "nothing.toml"], "nothing.toml: cannot be read"),
         (["check", "FOLDER"], "is a folder; give a configuration file"),
@@ -280,6 +290,23 @@ def test_what_stands_in_the_way_is_exit_code_4(
     assert "[Errno" not in ended.error
 
 
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("text", "text: is a file, not a folder; choose"),
+        ("text/model", "text/model: a part of it is a file, not a folder; choose"),
+    ],
+)
+def test_where_a_model_goes_is_checked_before_it_is_trained(
+    out: str, said: str, call: Call, named: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("mlppa.training.train.gather")
+    named["RECIPE"].write_text("skies = 8\n")
+    ended = call("models", "train", "--recipe", named["RECIPE"], "-o", named["FOLDER"] / out)
+    assert ended.code == 4
+    assert said in ended.error
+
+
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc here")
 def test_a_folder_that_takes_no_files_is_told(call: Call) -> None:
     ended = call("simulate", "/proc/x.fil", "--seconds", "1")
@@ -427,7 +454,7 @@ def test_a_second_interrupt_is_not_waited_for(
 def test_a_signal_leaves_no_half_of_a_simulated_file(
     number: signal.Signals, code: int, tmp_path: Path
 ) -> None:
-    words = [MLPPA, "simulate", str(tmp_path / "a.fil"), "--seconds", "600"]
+    words = [str(MLPPA), "simulate", str(tmp_path / "a.fil"), "--seconds", "600"]
     with subprocess.Popen(words, stderr=subprocess.PIPE) as process:
         while len(list(tmp_path.iterdir())) < 2:
             assert process.poll() is None, process.communicate()

@@ -1,12 +1,15 @@
 """Training: labels from the truth, images from the live path, networks that can learn."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from mlppa import __version__
 from mlppa.classify import Classifier, load_model, model_card
 from mlppa.classify.engines import import_keras
 from mlppa.cli import models
@@ -17,9 +20,9 @@ from mlppa.errors import ConfigError
 from mlppa.images import FEATURES
 from mlppa.simulate import Interference, Pulse, Sky, SkySource
 from mlppa.sources import Source, open_source
-from mlppa.training import dataset
+from mlppa.training import card, dataset
 from mlppa.training.architecture import ARCHITECTURES, build
-from mlppa.training.card import save_model
+from mlppa.training.card import code_version, save_model
 from mlppa.training.dataset import (
     Draw,
     Examples,
@@ -31,7 +34,7 @@ from mlppa.training.dataset import (
     sky_examples,
     training_sky,
 )
-from mlppa.training.train import Recipe, as_network, evaluate, facts, fit
+from mlppa.training.train import Recipe, as_network, evaluate, facts, fit, gather
 
 HEADER = FilterbankHeader(
     nchans=64, fch1_mhz=1500.0, foff_mhz=-4.0, tsamp_s=1e-3, tstart_mjd=60000.0, nbits=8
@@ -245,7 +248,7 @@ def test_a_recipe_is_read_and_checked(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text("res = 32\nseed = 9\n")
     assert Recipe.load(path) == Recipe(res=32, seed=9)
-    for wrong in ("res = 48", "epochs = 0", "colour = 1", "res ="):
+    for wrong in ("res = 48", "epochs = 0", "colour = 1", "res =", "architecture = 'oak'"):
         path.write_text(wrong)
         with pytest.raises(ConfigError):
             Recipe.load(path)
@@ -263,9 +266,39 @@ def test_from_a_recipe_to_a_model(
     assert "accuracy" in capsys.readouterr().out
     card = model_card(tmp_path / "tiny")
     assert card.facts["recipe"]["skies"] == 9
+    assert card.facts["training"]["code"] == code_version()
     metrics = card.facts["metrics"]
     assert 0 <= metrics["accuracy"] <= 1
     assert {"burst", "chirp", "mixture"} <= set(metrics["false_positives_by_kind"])
+
+
+def test_how_far_training_is_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = stand_in(40, 32)
+    monkeypatch.setattr("mlppa.training.train.random_examples", lambda *_: examples)
+    recipe = Recipe(res=32, skies=8, held_out=1, epochs=2)
+    told: list[tuple[str, int, int]] = []
+
+    def tell(*how_far: Any) -> None:
+        told.append(how_far)
+
+    kernel = Engine(1)
+    fit(recipe, gather(recipe, kernel, tell), tell)
+    evaluate(lambda images, features: np.ones(len(images), np.float32), recipe, kernel, tell)
+    assert told[7] == ("searching skies", 8, 8)
+    assert ("training", 1, 2) in told
+    assert told[-1] == ("measuring", 10, 10)
+
+
+def test_the_code_is_named_by_its_commit_or_its_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if (Path(card.__file__).parents[2] / ".git").exists():
+        assert re.fullmatch(r"commit [0-9a-f]{7,40}(-dirty)?", code_version())
+    installed = tmp_path / "site-packages" / "mlppa" / "training" / "card.py"
+    monkeypatch.setattr(card, "__file__", str(installed))
+    assert code_version() == f"version {__version__}"
+    (tmp_path / "site-packages" / ".git").mkdir(parents=True)
+    assert code_version() == f"version {__version__}", "no commit there"
 
 
 def test_measures_tell_a_perfect_network_from_a_useless_one(

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson, Debug, folder
+from .options import AsJson, Debug, Quiet, folder, text
+from .progress import bar, is_shown
 from .usage import help_alone
 
 app = typer.Typer(help="The networks: list them, read their cards, train them.")
@@ -34,7 +35,7 @@ def list_(as_json: AsJson = False, debug: Debug = False) -> None:
 
 @app.command()
 def info(
-    model: Annotated[str, typer.Argument(help="Name or folder.")],
+    model: Annotated[str, typer.Argument(parser=text, help="Name or folder.")],
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -54,15 +55,19 @@ def train(
     recipe: Annotated[Path, typer.Option(readable=False, help="What to train, in TOML.")],
     out: Annotated[Path, typer.Option("--out", "-o", parser=folder, help="Of the new model.")],
     threads: Annotated[int, typer.Option(min=1, max=1024, help="Of the search.")] = 2,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Train a network on simulated skies and write it with its card: minutes to an hour."""
     from ..dedisperse.engine import Engine
     from ..training.train import Recipe, train
 
-    logging.getLogger("mlppa.training").setLevel(logging.INFO)
-    train(Recipe.load(recipe), out, Engine(threads))
-    info(str(out))
+    if not is_shown(quiet):  # where there is no bar
+        logging.getLogger("mlppa.training").setLevel(logging.WARNING if quiet else logging.INFO)
+    with bar(quiet) as tell:
+        train(Recipe.load(recipe), out, Engine(threads), tell)
+    if not quiet:
+        info(str(out))
 
 
 def _outline(facts: dict[str, object], indent: str = "") -> list[str]:
@@ -76,6 +81,6 @@ def _outline(facts: dict[str, object], indent: str = "") -> list[str]:
             for item in value:
                 lines.append(indent + "  " + ", ".join(f"{k} {v}" for k, v in item.items()))
         else:
-            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            lines.append(f"{indent}{name:24} {text}")
+            plain = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            lines.append(f"{indent}{name:24} {plain}")
     return lines

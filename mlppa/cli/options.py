@@ -22,10 +22,17 @@ def folder(text: str) -> Path:
     return Path(text)
 
 
+def text(word: str) -> str:
+    """Take a word for a name; an empty one names nothing."""
+    if not word:
+        raise typer.BadParameter("is empty; give a name")
+    return word
+
+
 #: Eager, so that what is wrong with other options is shown with a traceback too.
 Debug = Annotated[
     bool,
     typer.Option("--debug", callback=_log_all, is_eager=True, help="Log all, and show tracebacks."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No bars, no tables; warnings stay.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print for machines.")]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
-from .options import AsJson, Debug, Quiet, folder
+from .options import AsJson, Debug, Quiet, folder, text
 from .progress import Tell, bar
 
 if TYPE_CHECKING:
@@ -180,7 +180,9 @@ def _counted(number: int, noun: str) -> str:
 
 def check(
     config: Annotated[Path, typer.Argument(readable=False, help="A configuration file (TOML).")],
-    data: Annotated[str | None, typer.Option(help="Plan for this file, not the input.")] = None,
+    data: Annotated[
+        str | None, typer.Option(parser=text, help="Plan for this file, not the input.")
+    ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:

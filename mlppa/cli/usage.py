@@ -45,4 +45,7 @@ def _refused(error: TyperException, message: str, command: str) -> str:
     from ..config.words import worded
 
     cause, remedy = worded(found()[0])
+    value, _, choices = cause.partition(" is not one of ")
+    if choices:
+        return f"{value} is not known; give one of {choices}"
     return f"{cause}; {remedy}"

@@ -42,7 +42,8 @@ def told(cause: str, remedy: str) -> PydanticCustomError:
 
 def worded(error: Mapping[str, Any]) -> tuple[str, str]:
     """Say in our words what one of pydantic's errors is: its cause and its remedy."""
-    cause, remedy = WORDS.get(error["type"], ("{msg}", "correct it"))
+    kind = "finite_number" if str(error["input"]).lower() == "nan" else error["type"]
+    cause, remedy = WORDS.get(kind, ("{msg}", "correct it"))
     key, value = ".".join(map(str, error["loc"])), error["input"]
     words = {
         "value": _short(repr(value)),

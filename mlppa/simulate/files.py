@@ -125,8 +125,8 @@ def _names(kind: type[Pulse | Interference]) -> list[str]:
 def _check_room(path: Path, nbytes: int) -> None:
     """Refuse before hours have gone what the disk cannot hold."""
     with suppress(OSError):  # told when it is opened
-        free = shutil.disk_usage(path.parent).free
-        if nbytes > free:
+        total, _, free = shutil.disk_usage(path.parent)
+        if total and nbytes > free:  # some file systems have no size
             cause = f"needs {nbytes / 2**30:.3g} GiB, and the disk has {free / 2**30:.3g}"
             raise SinkError(path, cause, "make room, or choose another folder")
 

@@ -1,17 +1,42 @@
 """A trained network on disk: its weights, and the card that says what they are."""
 
 import json
+import subprocess
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .. import __version__
 from ..classify.card import CARD, ONNX, WEIGHTS, file_sha256
 from ..classify.engines import quiet_stderr
 from ..errors import SinkError
 from ..images import FEATURES
+
+
+def prepare(folder: Path) -> None:
+    """Make the folder of a model, and see that it can be written: before hours of training.
+
+    Raises
+    ------
+    SinkError
+        Where it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial = folder / f"{CARD}.part"
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        known = {
+            FileExistsError: "is a file, not a folder",
+            NotADirectoryError: "a part of it is a file, not a folder",
+        }
+        cause = known.get(type(error), f"cannot be written ({error.strerror})")
+        raise SinkError(folder, cause, "choose a folder that can be written to") from error
 
 
 def save_model(model: Any, folder: Path, facts: Mapping[str, Any]) -> None:
@@ -47,6 +72,17 @@ def save_model(model: Any, folder: Path, facts: Mapping[str, Any]) -> None:
         part.replace(folder / CARD)
     except OSError as error:
         raise SinkError(folder, str(error), "choose a folder that can be written to") from error
+
+
+def code_version() -> str:
+    """Name the code that runs: its commit in a checkout, else its version."""
+    root = Path(__file__).parents[2]
+    if (root / ".git").exists():
+        with suppress(OSError, subprocess.CalledProcessError):  # no git, or none that likes it
+            words = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*"]
+            said = subprocess.run(words, check=True, capture_output=True, text=True)
+            return f"commit {said.stdout.strip()}"
+    return f"version {__version__}"
 
 
 def _export(model: Any, path: Path) -> None:

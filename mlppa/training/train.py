@@ -9,23 +9,27 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from .. import __version__
 from ..classify.engines import import_keras
 from ..config import checked
+from ..config.words import told
 from ..data import Float32Array
 from ..dedisperse import Kernel
 from ..errors import ConfigError
 from ..simulate import Kind
-from .architecture import build
-from .card import save_model
+from .architecture import ARCHITECTURES, build
+from .card import code_version, prepare, save_model
 from .dataset import SKY_PULSES, SKY_SAMPLES, Draw, Examples, join, random_examples
 
 log = logging.getLogger(__name__)
 
 type Network = Callable[[Float32Array, Float32Array], Float32Array]
 type Natural = Annotated[int, Field(ge=1)]
+
+#: Is called with what is being done, how much of it is, and of how much.
+type Tell = Callable[[str, int, int], None]
 
 #: Edges of the bins of S/N that recall is given in.
 SNR_BINS = (5.5, 6.5, 8.0, 10.0, 15.0, 30.0, 1000.0)
@@ -38,6 +42,16 @@ VALIDATION = 8
 
 #: The skies that models are measured on have a seed of their own.
 HELD_OUT = 1_000_000_007
+
+
+def _known(architecture: str) -> str:
+    if architecture not in ARCHITECTURES:
+        raise told(f"{architecture!r} is unknown", f"take one of: {', '.join(ARCHITECTURES)}")
+    return architecture
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    pass
 
 
 class Recipe(BaseModel):
@@ -64,7 +78,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    architecture: str = "strided"
+    architecture: Annotated[str, AfterValidator(_known)] = "strided"
     res: Literal[32, 64, 128, 256] = 64
     seed: Annotated[int, Field(ge=0)] = 1
     skies: Annotated[int, Field(ge=VALIDATION)] = 800
@@ -93,7 +107,7 @@ class Recipe(BaseModel):
         return checked(cls, content, str(path))
 
 
-def train(recipe: Recipe, out: Path, kernel: Kernel) -> None:
+def train(recipe: Recipe, out: Path, kernel: Kernel, tell: Tell = _silent) -> None:
     """Train a model by a recipe and write it, with its card, into the folder ``out``.
 
     Takes minutes to an hour on a core.
@@ -101,27 +115,29 @@ def train(recipe: Recipe, out: Path, kernel: Kernel) -> None:
     Raises
     ------
     SinkError
-        Where the folder cannot be written.
+        Where the folder cannot be written; told before anything is computed.
     """
-    examples = gather(recipe, kernel)
-    model = fit(recipe, examples)
-    metrics = evaluate(as_network(model), recipe, kernel)
+    prepare(out)
+    examples = gather(recipe, kernel, tell)
+    model = fit(recipe, examples, tell)
+    metrics = evaluate(as_network(model), recipe, kernel, tell)
     save_model(model, out, facts(recipe, examples, metrics))
     log.info("model %s: %s", out.name, metrics)
 
 
-def gather(recipe: Recipe, kernel: Kernel) -> Examples:
+def gather(recipe: Recipe, kernel: Kernel, tell: Tell = _silent) -> Examples:
     """Simulate and search the skies to train on."""
     parts = []
     for number in range(recipe.skies):
         draw = Draw(recipe.seed, number, recipe.res, recipe.threshold)
         parts.append(random_examples(draw, kernel))
+        tell("searching skies", number + 1, recipe.skies)
         if number % 20 == 19:
             log.info("%d of %d skies searched", number + 1, recipe.skies)
     return join(parts)
 
 
-def fit(recipe: Recipe, examples: Examples) -> Any:
+def fit(recipe: Recipe, examples: Examples, tell: Tell = _silent) -> Any:
     """Train a network, and give it as it was when it did best on skies it was not shown."""
     keras, _ = import_keras()
     model = build(recipe.architecture, recipe.res, recipe.seed)
@@ -131,6 +147,11 @@ def fit(recipe: Recipe, examples: Examples) -> Any:
     unseen = examples.skies % VALIDATION == 0
     shown, checked_on = examples.take(~unseen), examples.take(unseen)
     share = float(shown.labels.mean())
+
+    def end_epoch(epoch: int, logs: dict[str, float]) -> None:
+        log.info("epoch %d: loss %.4f, unseen %.4f", epoch, logs["loss"], logs["val_loss"])
+        tell("training", epoch + 1, recipe.epochs)
+
     model.fit(
         *_tensors(shown),
         validation_data=_tensors(checked_on),
@@ -139,7 +160,7 @@ def fit(recipe: Recipe, examples: Examples) -> Any:
         class_weight={0: 0.5 / (1 - share), 1: 0.5 / share},
         callbacks=[
             keras.callbacks.EarlyStopping(patience=recipe.patience, restore_best_weights=True),
-            keras.callbacks.LambdaCallback(on_epoch_end=_log_epoch),
+            keras.callbacks.LambdaCallback(on_epoch_end=end_epoch),
         ],
         verbose=0,
     )
@@ -159,7 +180,9 @@ def as_network(model: Any) -> Network:
     return network
 
 
-def evaluate(network: Network, recipe: Recipe, kernel: Kernel) -> dict[str, Any]:
+def evaluate(
+    network: Network, recipe: Recipe, kernel: Kernel, tell: Tell = _silent
+) -> dict[str, Any]:
     """Measure a network on skies of their own: one kind of interference, or a mixture.
 
     Returns
@@ -171,12 +194,14 @@ def evaluate(network: Network, recipe: Recipe, kernel: Kernel) -> dict[str, Any]
         where a bin or ``_noise`` says otherwise.
     """
     kinds: dict[str, Examples] = {}
-    for order, kind in enumerate((*get_args(Kind.__value__), None)):
+    every_kind = (*get_args(Kind.__value__), None)
+    for order, kind in enumerate(every_kind):
         numbers = range(order * recipe.held_out, (order + 1) * recipe.held_out)
         draws = [Draw(recipe.seed + HELD_OUT, n, recipe.res, recipe.threshold) for n in numbers]
         name = kind or "mixture"
         kinds[name] = join(random_examples(draw, kernel, kind) for draw in draws)
         log.info("measured on skies with %s", name)
+        tell("measuring", order + 1, len(every_kind))
     said = {kind: network(one.images, one.features) > 0.5 for kind, one in kinds.items()}
     wrong = {}
     for kind, one in kinds.items():
@@ -200,6 +225,7 @@ def facts(recipe: Recipe, examples: Examples, metrics: dict[str, Any]) -> dict[s
             "pulses": int(examples.labels.sum()),
             "others": int((~examples.labels).sum()),
             "seeds": {"training": recipe.seed, "held_out": recipe.seed + HELD_OUT},
+            "code": code_version(),
         },
         "geometry": {
             "column": "a pixel of 2**octave samples, referred to the band's mean delay",
@@ -215,10 +241,6 @@ def facts(recipe: Recipe, examples: Examples, metrics: dict[str, Any]) -> dict[s
 def _tensors(examples: Examples) -> tuple[list[NDArray[Any]], NDArray[Any]]:
     labels = examples.labels.astype(np.float32)[:, None]
     return [examples.images[..., None], examples.features], labels
-
-
-def _log_epoch(epoch: int, logs: dict[str, float]) -> None:
-    log.info("epoch %d: loss %.4f, unseen %.4f", epoch, logs["loss"], logs["val_loss"])
 
 
 def _scores(examples: Examples, said: NDArray[np.bool_]) -> dict[str, Any]:
