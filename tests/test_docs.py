@@ -162,7 +162,8 @@ def test_the_sink_of_the_page_is_one(examples: dict[str, Any], tmp_path: Path) -
     sample = (ROOT / "tests" / "golden" / "detection-1-pulse.json").read_bytes()
     sink.send(decode(sample))
     sink.close()
-    assert json.loads((tmp_path / "out.jsonl").read_text()) == json.loads(sample)
+    written = (tmp_path / "out.jsonl").read_bytes()
+    assert decode(written) == decode(sample)
     with pytest.raises(errors.SinkError):
         examples["LinesSink"](f"lines:{tmp_path}/no folder/out.jsonl").send(decode(sample))
 
