@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlppa.data import CleanGulp, FilterbankHeader, History
+from mlppa.data import Candidate, CleanGulp, FilterbankHeader, History
 from mlppa.dedisperse import oracle
 from mlppa.dedisperse.exact import band_sum, pixels, shift_sum_int8, strips
 from mlppa.search import SearchPlan
@@ -47,7 +47,7 @@ def history(seed: int, *, holes: bool, masks: bool) -> History:
     return History(tuple(gulps))
 
 
-def plainly(trigger: np.void, past: History, monkeypatch: pytest.MonkeyPatch) -> object:
+def plainly(trigger: np.void, past: History, monkeypatch: pytest.MonkeyPatch) -> Candidate | None:
     with monkeypatch.context() as patch:
         for part in ("best_peak", "noise_around", "snr_zero_dm"):
             patch.setattr(MODULE, part, getattr(plain_refine, part))
