@@ -173,6 +173,9 @@ class CleanGulp:
     missing
         How many samples of [first, last) never came; the others that are not valid
         are masked.
+    padded
+        The octaves with room in front of each, where whoever screens them may put what
+        came before.
     """
 
     start: int
@@ -182,6 +185,7 @@ class CleanGulp:
     first: int
     last: int
     missing: int = 0
+    padded: tuple[Int8Array, ...] = ()
 
     @property
     def stop(self) -> int:
@@ -191,7 +195,7 @@ class CleanGulp:
     def part(self, channels: slice) -> "CleanGulp":
         """Give some of its channels."""
         octaves = tuple(octave[channels] for octave in self.octaves)
-        return replace(self, octaves=octaves, good=self.good[channels])
+        return replace(self, octaves=octaves, good=self.good[channels], padded=())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,7 +210,7 @@ class History:
     def extend(self, gulp: CleanGulp, nsamples: int) -> "History":
         """Give the history with one gulp more and without what ended ``nsamples`` before it."""
         oldest = gulp.start - nsamples
-        newest = replace(gulp, octaves=gulp.octaves[:1])
+        newest = replace(gulp, octaves=gulp.octaves[:1], padded=())
         return History((*(g for g in self.gulps if g.stop > oldest), newest))
 
     def part(self, channels: slice) -> "History":

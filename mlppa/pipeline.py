@@ -1,5 +1,6 @@
 """The wiring: the whole path from a source to reports, in one function."""
 
+import os
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from .channel import prefetch
 from .classify import Network, classify
 from .clean import clean
 from .config import Plan
-from .data import Report
+from .data import CleanGulp, Report
 from .decide import decide
 from .dedisperse import Kernel
 from .gulps import gulps
@@ -59,8 +60,9 @@ class Parts:
 def pipeline(parts: Parts) -> Generator[Report]:
     """Run a stream through every stage.
 
-    Reading and cleaning run in a thread of their own, ahead of the search; it has ended
-    when the pipeline has, however that ends.
+    Reading and cleaning run in a thread of their own, ahead of the search, where there is
+    more than one processor or the stream is live; it has ended when the pipeline has,
+    however that ends.
 
     Yields
     ------
@@ -69,19 +71,36 @@ def pipeline(parts: Parts) -> Generator[Report]:
     """
     plan, timed = parts.plan, parts.stopwatch.timed
     blocks = timed("read", parts.source.blocks())
-    cleaned = clean(gulps(blocks, plan.gulp), plan.search.noctaves, plan.baseline, mask=parts.mask)
-    ahead = prefetch(
-        timed("clean", cleaned),
-        DEPTH,
-        "drop_oldest" if parts.source.live else "wait",
-        name="clean",
+    cleaned = clean(
+        gulps(blocks, plan.gulp),
+        plan.search.noctaves,
+        plan.baseline,
+        mask=parts.mask,
+        rooms=plan.search.rooms,
     )
+    ahead = _ahead(timed("clean", cleaned), parts.source.live)
     searched = timed("search", search(timed("wait", ahead), plan.search, parts.kernel))
     images = timed("images", cut_images(searched, plan.search))
     classified = timed("classify", classify(images, parts.classifier, plan.header.tsamp_s))
     decided = decide(classified, plan.search, parts.min_probability, pictures=parts.pictures)
     with closing(ahead):
         yield from account(timed("decide", decided))
+
+
+def _ahead(cleaned: Iterator[CleanGulp], live: bool) -> Generator[CleanGulp]:
+    """Clean ahead of the search; on one processor the two would only take turns."""
+    if live:
+        cleaned = prefetch(cleaned, DEPTH, "drop_oldest", name="clean")
+    elif _processors() > 1:
+        cleaned = prefetch(cleaned, DEPTH, "wait", name="clean")
+    yield from cleaned
+
+
+def _processors() -> int:
+    """How many processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def account(reports: Iterable[Report]) -> Iterator[Report]:

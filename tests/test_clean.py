@@ -268,14 +268,22 @@ TIES = Sight(seed=1, nchans=1, tiles=25, dtype="u1", level=50.0, step=-40.0, bad
 
 
 @settings(deadline=None, max_examples=60)
-@example(DEAD_BUT_FOR_ONE, 1, 0, False)
-@example(TIES, 1, 30, False)
-@given(SIGHTS, st.integers(1, 6), st.sampled_from([0, 30, 501]), st.booleans())
+@example(DEAD_BUT_FOR_ONE, 1, 0, False, 0)
+@example(TIES, 1, 30, False, 0)
+@given(
+    SIGHTS,
+    st.integers(1, 6),
+    st.sampled_from([0, 30, 501]),
+    st.booleans(),
+    st.sampled_from([0, 100]),
+)
 def test_fast_arithmetic_gives_what_plain_numpy_gives(
-    sight: Sight, noctaves: int, baseline: int, mask: bool
+    sight: Sight, noctaves: int, baseline: int, mask: bool, room: int
 ) -> None:
+    rooms = [room >> octave << 2 for octave in range(noctaves)]
+
     def by(arithmetic: Arithmetic) -> list[CleanGulp]:
-        return list(clean_by(arithmetic, sight.gulps(), noctaves, baseline, mask))
+        return list(clean_by(arithmetic, sight.gulps(), rooms, baseline, mask))
 
     for quick, oracle in zip(by(fast), by(plain), strict=True):
         np.testing.assert_array_equal(quick.good, oracle.good)
@@ -285,6 +293,9 @@ def test_fast_arithmetic_gives_what_plain_numpy_gives(
         )
         for octave, exact in zip(quick.octaves, decimate(quick.octaves[0], noctaves), strict=True):
             np.testing.assert_array_equal(octave, exact)
+        for octave, padded, space in zip(quick.octaves, quick.padded, rooms, strict=True):
+            assert padded.shape[1] == space + octave.shape[1]
+            assert np.shares_memory(padded[:, space:], octave)
 
 
 @settings(deadline=None, max_examples=60)
@@ -303,7 +314,7 @@ def test_deep_octaves_of_the_brightest_signal_do_not_overflow() -> None:
     nsamples = 2 << 10
     spectra = np.full((nsamples, 1), 250, np.uint8)
     zero, one = np.zeros(1, np.float32), np.ones(1, np.float32)
-    octaves = fast.octaves(spectra, np.zeros(nsamples, np.float32), zero, zero, one, 11)
+    octaves = fast.octaves(spectra, np.zeros(nsamples, np.float32), zero, zero, one, [0] * 11)
     assert len(octaves) == 11
     assert all((octave == 127).all() for octave in octaves)
 

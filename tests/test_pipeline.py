@@ -284,3 +284,13 @@ def test_the_plan_knows_how_many_images_noise_gives() -> None:
     sky = Sky(header=HEADER, nsamples=30_000, seed=6)
     expected = 30 * plan_for(HEADER, low).noise_images_per_s
     assert 0.5 * expected < len(found(sky, low)) < 2 * expected
+
+
+def test_on_one_processor_there_is_no_thread_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing else changes."""
+    usual = told(run())
+    made: list[int] = []
+    monkeypatch.setattr("mlppa.pipeline.prefetch", lambda *_, **__: made.append(1))
+    monkeypatch.setattr("mlppa.pipeline._processors", lambda: 1)
+    assert told(run()) == usual
+    assert made == []

@@ -10,7 +10,7 @@ What touches every sample stands in `fast`, compiled, and once more in `plain`, 
 oracle. It runs over the spectra as they came: only int8 is ever transposed.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -68,14 +68,19 @@ class Arithmetic(Protocol):
         mean: Float32Array,
         response: Float32Array,
         scale: Float32Array,
-        noctaves: int,
+        rooms: Sequence[int],
     ) -> tuple[Int8Array, ...]:
         """Quantise, transpose and decimate."""
         ...
 
 
 def clean(
-    gulps: Iterable[Gulp], noctaves: int, baseline: int, *, mask: bool = True
+    gulps: Iterable[Gulp],
+    noctaves: int,
+    baseline: int,
+    *,
+    mask: bool = True,
+    rooms: Sequence[int] = (),
 ) -> Iterator[CleanGulp]:
     """Normalise, mask and quantise a stream.
 
@@ -91,6 +96,8 @@ def clean(
     mask
         Whether to leave out channels that differ from their neighbours; dead channels
         and what is not a number are always left out.
+    rooms
+        Samples to leave in front of each octave, multiples of 4; see `CleanGulp.padded`.
 
     Yields
     ------
@@ -99,25 +106,39 @@ def clean(
     """
     from . import fast
 
-    return clean_by(fast, gulps, noctaves, baseline, mask)
+    return clean_by(fast, gulps, rooms or (0,) * noctaves, baseline, mask)
 
 
 def clean_by(
-    arithmetic: Arithmetic, gulps: Iterable[Gulp], noctaves: int, baseline: int, mask: bool
+    arithmetic: Arithmetic,
+    gulps: Iterable[Gulp],
+    rooms: Sequence[int],
+    baseline: int,
+    mask: bool,
 ) -> Iterator[CleanGulp]:
     """Clean with an arithmetic of choice; see `clean`."""
     last: Judgement | None = None
-    for before, (gulp, sky), after in _with_neighbours(_prepared(arithmetic, gulps, noctaves)):
+    for before, (gulp, sky), after in _with_neighbours(_prepared(arithmetic, gulps, len(rooms))):
         slow = follow(arithmetic, sky, before, after, baseline)
         # A short piece at the edge of a gap is judged by the gulp before it.
         if last is None or np.count_nonzero(sky.valid) >= len(sky.valid) // 8:
             last = Judgement.of(arithmetic, sky.spectra, slow, mask)
         MASKED_CHANNELS.set(int(np.count_nonzero(~last.good)))
         valid = sky.valid if last.good.any() else np.zeros_like(sky.valid)
-        octaves = arithmetic.octaves(
-            sky.spectra, slow.series, last.mean, slow.response, last.scale, noctaves
+        padded = arithmetic.octaves(
+            sky.spectra, slow.series, last.mean, slow.response, last.scale, rooms
         )
-        yield CleanGulp(gulp.start, octaves, last.good, valid, gulp.first, gulp.last, gulp.missing)
+        octaves = tuple(one[:, room:] for one, room in zip(padded, rooms, strict=True))
+        yield CleanGulp(
+            start=gulp.start,
+            octaves=octaves,
+            good=last.good,
+            valid=valid,
+            first=gulp.first,
+            last=gulp.last,
+            missing=gulp.missing,
+            padded=padded,
+        )
 
 
 def _prepared(

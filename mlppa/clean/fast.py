@@ -7,6 +7,7 @@ The constants of `plain` are compiled in: numba's cache does not see them change
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numba import njit
@@ -84,7 +85,7 @@ def octaves(
     mean: Float32Array,
     response: Float32Array,
     scale: Float32Array,
-    noctaves: int,
+    rooms: Sequence[int],
 ) -> tuple[Int8Array, ...]:
     """Quantise, transpose and decimate; see `plain.octaves`.
 
@@ -92,21 +93,28 @@ def octaves(
     of a length that is no power of two do not compete for the same lines of a cache.
     """
     nsamples, nchans = spectra.shape
-    samples = _rows(nchans, nsamples)
-    _quantise(spectra, slow, np.stack([mean, response * scale, scale]), samples.view(np.uint32))
-    ends = np.cumsum(nsamples >> np.arange(1, noctaves))
+    noctaves = len(rooms)
+    lengths = [room + (nsamples >> m) for m, room in enumerate(rooms)]
+    samples = _rows(nchans, lengths[0])
+    model = np.stack([mean, response * scale, scale])
+    _quantise(spectra, slow, model, samples.view(np.uint32), rooms[0] // 4)
+    ends = np.cumsum(lengths[1:], dtype=np.int64)
     coarse = _rows(nchans, int(ends[-1]) if noctaves > 1 else 0)
     narrow = noctaves <= DEEPEST_NARROW_SUMS
     scratch = np.empty((2, nsamples // 2), np.int16 if narrow else np.int32)
-    _decimate(samples, coarse, nsamples, noctaves, scratch)
+    starts = ends - [nsamples >> m for m in range(1, noctaves)]
+    _decimate(samples, rooms[0], coarse, starts.astype(np.int64), nsamples, scratch)
     decimated = (
-        coarse[:, end - (nsamples >> m) : end] for m, end in enumerate(ends.tolist(), start=1)
+        coarse[:, end - length : end]
+        for end, length in zip(ends.tolist(), lengths[1:], strict=True)
     )
-    return (samples[:, :nsamples], *decimated)
+    return (samples[:, : lengths[0]], *decimated)
 
 
 def _rows(nchans: int, nsamples: int) -> Int8Array:
-    return np.empty((nchans, TILE * (-(-nsamples // TILE) | 1)), np.int8)
+    # one row more: a kernel may read a little beyond the last one
+    stride = TILE * (-(-nsamples // TILE) | 1)
+    return np.empty((nchans + 1, stride), np.int8)[:nchans]
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
@@ -213,6 +221,7 @@ def _quantise(
     slow: Float32Array,
     model: Float32Array,
     words: NDArray[np.uint32],
+    first: int,
 ) -> None:
     """Write four samples at a time, as one word (the first one lowest) of each channel's row."""
     nsamples, nchans = spectra.shape
@@ -238,7 +247,7 @@ def _quantise(
                     word |= np.uint32(count) << np.uint32(8 * k)
                 tile[i, c] = word
         for c in range(nchans):
-            line = words[c, start // 4 : start // 4 + TILE // 4]
+            line = words[c, first + start // 4 : first + start // 4 + TILE // 4]
             for i in range(TILE // 4):
                 line[i] = tile[i, c]
 
@@ -246,24 +255,25 @@ def _quantise(
 @njit(nogil=True, cache=True, boundscheck=False)
 def _decimate(
     samples: Int8Array,
+    first: int,
     coarse: Int8Array,
+    starts: NDArray[np.int64],
     nsamples: int,
-    noctaves: int,
     scratch: NDArray[np.signedinteger],
 ) -> None:
-    """Fill in the octaves behind the first one, one behind the other in each row."""
+    """Fill in the octaves behind the first one, from their starts on in each row."""
     sums, sums_before = scratch[0], scratch[1]
     for c in range(coarse.shape[0]):
-        row, end, length = coarse[c], 0, nsamples
-        for m in range(1, noctaves):
+        row, length = coarse[c], nsamples
+        for m in range(len(starts)):
             length //= 2
-            out, scale = row[end : end + length], np.float32(math.sqrt(0.5**m))
-            if m == 1:
-                _halve(samples[c, :nsamples], sums, out, scale)
+            out = row[starts[m] : starts[m] + length]
+            scale = np.float32(math.sqrt(0.5 ** (m + 1)))
+            if m == 0:
+                _halve(samples[c, first : first + nsamples], sums, out, scale)
             else:
                 _halve(sums_before, sums, out, scale)
             sums, sums_before = sums_before, sums
-            end += length
 
 
 @njit(nogil=True, cache=True, boundscheck=False)

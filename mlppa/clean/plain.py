@@ -6,6 +6,8 @@ Shapes: spectra (nsamples, nchans) of any real number type; what belongs to a ch
 counts anywhere.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -131,9 +133,12 @@ def octaves(
     mean: Float32Array,
     response: Float32Array,
     scale: Float32Array,
-    noctaves: int,
+    rooms: Sequence[int],
 ) -> tuple[Int8Array, ...]:
     """Bring channels to zero mean and whole counts, 0 where there is no signal; decimate.
+
+    Each octave comes with so much room in front of it, for past samples: what stands there
+    means nothing.
 
     Input of few bits has few values, which would all be rounded the same way: a channel
     off by a quarter of a count, all of them together by several sigma of a long boxcar.
@@ -142,7 +147,8 @@ def octaves(
     z = (spectra.astype(np.float32) - mean) * scale - (response * scale) * slow[:, None]
     z = np.where(np.abs(z) <= HUGE, z, np.float32(0))
     counts = np.rint(np.clip(z + dither(*z.shape), -MOST_COUNTS, MOST_COUNTS)).astype(np.int8)
-    return decimate(np.ascontiguousarray(counts.T), noctaves)
+    made = decimate(np.ascontiguousarray(counts.T), len(rooms))
+    return tuple(np.pad(o, [(0, 0), (room, 0)]) for o, room in zip(made, rooms, strict=True))
 
 
 def dither(nsamples: int, nchans: int) -> Float32Array:

@@ -85,6 +85,12 @@ class SearchPlan:
         return 1 + max(plan.octaves[-1].index for plan in self.plans)
 
     @property
+    def rooms(self) -> list[int]:
+        """Samples that the search of the whole band wants in front of a gulp's octaves."""
+        halos = {octave.index: octave.halo for octave in self.octaves}
+        return [-(-halos.get(index, 0) // 64) * 64 for index in range(self.noctaves)]
+
+    @property
     def plans(self) -> tuple["SearchPlan", ...]:
         """The search of the whole band, and of each part."""
         return self, *(part.plan for part in self.parts)

@@ -12,6 +12,31 @@ def slide(rows: Int8Array, newest: Int8Array, passed: int) -> None:
     _slide(len(rows), *flat(rows), *flat(newest), passed)
 
 
+def carry(before: Int8Array, rows: Int8Array, halo: int, passed: int) -> None:
+    """Put what came before, ``passed`` samples ago, in front of the newest samples."""
+    kept = min(max(before.shape[1] - passed, 0), halo)
+    _carry(len(rows), *flat(before), *flat(rows), halo, kept, passed)
+
+
+@njit(nogil=True, cache=True, boundscheck=False)
+def _carry(
+    nchans: int,
+    before: Int8Array,
+    before_stride: int,
+    _before_length: int,
+    rows: Int8Array,
+    stride: int,
+    _length: int,
+    halo: int,
+    kept: int,
+    passed: int,
+) -> None:
+    for channel in range(nchans):
+        start, source = channel * stride, channel * before_stride + passed
+        rows[start : start + kept] = before[source : source + kept]
+        rows[start + kept : start + halo] = 0
+
+
 @njit(nogil=True, cache=True, boundscheck=False)
 def _slide(
     nchans: int,

@@ -32,16 +32,26 @@ class Windows:
     def advance(self, gulp: CleanGulp) -> Iterator[Int8Array]:
         """Take in a gulp; all octaves must be asked for.
 
+        Where the gulp has room for what came before, it becomes the window: that spares
+        copying what is new.
+
         Yields
         ------
         rows
             int8 of shape (nchans, halo + gulp >> index), one octave after the other: each is
             still in the cache when it is screened.
         """
-        from .slide import slide
+        from .slide import carry, slide
 
         passed = 0 if self._start is None else gulp.start - self._start
         self._start = gulp.start
-        for octave, rows in zip(self._octaves, self._rows, strict=True):
-            slide(rows, gulp.octaves[octave.index], passed >> octave.index)
+        for number, octave in enumerate(self._octaves):
+            rows, newest = self._rows[number], gulp.octaves[octave.index]
+            length = octave.halo + newest.shape[1]
+            if gulp.padded and gulp.padded[octave.index].shape[1] >= length:
+                before, rows = rows, gulp.padded[octave.index][:, -length:]
+                carry(before, rows, octave.halo, passed >> octave.index)
+                self._rows[number] = rows
+            else:
+                slide(rows, newest, passed >> octave.index)
             yield rows
