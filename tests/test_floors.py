@@ -13,7 +13,7 @@ HOUSE = Path(__file__).parents[1] / "mlppa"
 #: Who makes a new room decides here on which floor it is.
 FLOORS = (
     {"data", "errors"},
-    {"dispersion", "formats", "metrics", "wire", "channel", "stopwatch"},
+    {"dispersion", "formats", "metrics", "wire", "channel", "stopwatch", "allocator"},
     {
         *("sources", "sinks", "gulps", "clean", "dedisperse", "search", "images", "classify"),
         *("decide", "publish", "listen", "plots", "simulate", "watchdog"),

@@ -12,6 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from .. import __version__
+from ..allocator import keep_freed_memory
 from ..errors import ConfigError, EnvironmentFault, MlppaError
 from . import bench, listen, models, search, sky
 from .options import Debug
@@ -44,6 +45,7 @@ def main() -> None:
     logging.getLogger().setLevel(logging.WARNING)
     for library in ("numba", "matplotlib"):
         logging.getLogger(library).setLevel(logging.WARNING)
+    keep_freed_memory()
     with _terminating():
         sys.exit(_run())
 
