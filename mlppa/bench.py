@@ -72,7 +72,7 @@ class Timing:
     Parameters
     ----------
     case, plan, threads
-        What was run, pinned to as many processors as threads.
+        What was run, pinned to as many processors as threads (or as there are).
     real_time_factors
         Of every run, ascending.
     stage_seconds

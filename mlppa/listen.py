@@ -42,8 +42,8 @@ def listen(
         Address of its replay endpoint: what was missed is asked for there. What
         cannot be had is told by one warning in the log.
     from_seq
-        Begin with the history from this number on (needs ``replay``), as soon as
-        publisher and replay endpoint are there.
+        Begin with the history from this number on (needs ``replay``): it is asked for
+        at the start, and with the first message where nobody answered then.
     patience_s
         Warn once when nothing was heard for so long at the beginning.
 
