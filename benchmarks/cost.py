@@ -65,7 +65,7 @@ def draw(path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    settings = SearchSettings(dm_max=1000, parts=False)
+    settings = SearchSettings(dm_max=1000, subbands=False)
     figure = Figure(figsize=(10, 4), layout="constrained")
     FigureCanvasAgg(figure)
     panels: Sequence[tuple[str, list[tuple[float, float]]]] = (

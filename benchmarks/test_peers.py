@@ -34,7 +34,7 @@ SOME_DMS = (100.0, 500.0)
 @pytest.fixture(scope="module")
 def ours_s() -> float:
     """CPU seconds of the engine for a DM and a second of data."""
-    plan = Plan.make(SearchSettings(dm_max=CASE.dm_max, parts=False), CASE.header, 64)
+    plan = Plan.make(SearchSettings(dm_max=CASE.dm_max, subbands=False), CASE.header, 64)
     cleaned = clean(gulps(SkySource(SKY).blocks(), plan.gulp), plan.search.noctaves, plan.baseline)
     engine = Engine(1)
     windows: Windows | None = None

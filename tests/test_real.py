@@ -243,7 +243,7 @@ def test_a_burst_that_the_file_cuts_is_found_in_the_part_of_the_band_that_it_rea
 ) -> None:
     """A piece of the file of the burst, which ends before it reaches the bottom of the band."""
     file = shared_data / "bad" / "nan_inf_32bit.fil"
-    assert call("search", file, "-o", tmp_path, "-q", "--parts", monkeypatch=monkeypatch) == 0
+    assert call("search", file, "-o", tmp_path, "-q", "--subbands", monkeypatch=monkeypatch) == 0
     (line,) = (tmp_path / "detections.jsonl").read_text().splitlines()
     found = json.loads(line)
     assert found["dm"] == pytest.approx(474, abs=5)

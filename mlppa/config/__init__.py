@@ -29,7 +29,7 @@ from ..dedisperse import Grid, octaves
 from ..dispersion import dm_per_sample, smear_s, sweep_s
 from ..errors import ConfigError
 from ..search import SearchPlan
-from ..search.subbands import make_parts
+from ..search.subbands import make_subbands
 from ..wire.address import ADDRESS_REMEDY, address_fault
 from .words import told, worded
 
@@ -95,7 +95,7 @@ class SearchSettings(_Section):
     plan: Literal["quality", "fast"] = "quality"
     dm_tol: Annotated[float, Field(ge=0, le=4)] = 1.0
     mask: bool = True
-    parts: bool = False
+    subbands: bool = False
 
 
 class ClassifySettings(_Section):
@@ -254,8 +254,8 @@ class Plan:
         trials = octaves(grid, freqs_mhz, header.tsamp_s)
         widest = max(int(grid.width_max_s / header.tsamp_s), 4)
         search = SearchPlan(freqs_mhz, header.tsamp_s, trials, settings.threshold, res, widest)
-        if settings.parts:
-            search = replace(search, parts=make_parts(search, grid))
+        if settings.subbands:
+            search = replace(search, subbands=make_subbands(search, grid))
         tiles = (o.tile << o.index for plan in search.plans for o in plan.octaves)
         least = max(GULP_SAMPLES, GULP_SECONDS / header.tsamp_s, *tiles)
         gulp = 2 ** math.ceil(math.log2(least))
@@ -329,7 +329,7 @@ class Plan:
                 }
                 for o in search.octaves
             ],
-            "parts": [
+            "subbands": [
                 {
                     "band_mhz": [float(p.freqs_mhz.min()), float(p.freqs_mhz.max())],
                     "rows": sum(len(o.sweeps) for o in p.octaves),

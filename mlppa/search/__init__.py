@@ -48,7 +48,7 @@ class SearchPlan:
         Pixels of an image: a candidate is held until all of its image is there.
     max_width
         Longest boxcar in samples.
-    parts
+    subbands
         Parts of the band that are searched by themselves too.
     """
 
@@ -58,7 +58,7 @@ class SearchPlan:
     threshold: float
     res: int
     max_width: int
-    parts: tuple[SubBand, ...] = ()
+    subbands: tuple[SubBand, ...] = ()
 
     @cached_property
     def shape(self) -> NDArray[np.float64]:
@@ -93,7 +93,7 @@ class SearchPlan:
     @property
     def plans(self) -> tuple["SearchPlan", ...]:
         """The search of the whole band, and of each part."""
-        return self, *(part.plan for part in self.parts)
+        return self, *(part.plan for part in self.subbands)
 
     @property
     def max_sweep(self) -> int:
@@ -163,7 +163,7 @@ def search(gulps: Iterable[CleanGulp], plan: SearchPlan, kernel: Kernel) -> Iter
             yield Searched(_missing(stop, gulp.start, plan), (), history)
         history = history.extend(gulp, plan.memory)
         windows = windows or [Windows(p.octaves, len(p.freqs_mhz), gulp) for p in plan.plans]
-        pieces = [gulp, *(gulp.part(part.channels) for part in plan.parts)]
+        pieces = [gulp, *(gulp.part(part.channels) for part in plan.subbands)]
         peaks = [
             screen(rows.advance(piece), piece, one, kernel)
             for rows, piece, one in zip(windows, pieces, plan.plans, strict=True)

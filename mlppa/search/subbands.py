@@ -40,7 +40,7 @@ WIDEST_S = 32e-3
 DELAYS_PER_OCTAVE = 1024
 
 
-def parts(freqs_mhz: NDArray[np.float64]) -> list[slice]:
+def split(freqs_mhz: NDArray[np.float64]) -> list[slice]:
     """Give the channels of each part; none where channels are too few."""
     logs = np.log(freqs_mhz)
     edges = np.linspace(logs.min(), logs.max(), 5)
@@ -100,7 +100,7 @@ class SubBand:
         return self.top * self.ratio * candidate.dm / self.plan.unit_dm
 
 
-def make_parts(whole: "SearchPlan", grid: Grid) -> tuple[SubBand, ...]:
+def make_subbands(whole: "SearchPlan", grid: Grid) -> tuple[SubBand, ...]:
     """Plan the search of every part that spans more than a few DMs.
 
     Parameters
@@ -116,7 +116,7 @@ def make_parts(whole: "SearchPlan", grid: Grid) -> tuple[SubBand, ...]:
         first_octave=first,
     )
     found = []
-    for channels in parts(whole.freqs_mhz):
+    for channels in split(whole.freqs_mhz):
         freqs_mhz = whole.freqs_mhz[channels]
         trials = octaves(grid, freqs_mhz, whole.tsamp_s)
         if len(trials[0].sweeps) >= FEWEST_ROWS:
@@ -144,10 +144,10 @@ def distinct(
     """
     strongest = sorted(found, key=lambda c: -c.snr)
     every = [*known, *strongest]
-    bounds = {None: 0} | {one.bounds: number for number, one in enumerate(plan.parts, start=1)}
+    bounds = {None: 0} | {one.bounds: number for number, one in enumerate(plan.subbands, start=1)}
     part = np.array([bounds[c.channels] for c in every], np.int64)
     seen = _as_seen(every, plan, set(part.tolist()))
-    coarseness = [1.0, *(one.ratio for one in plan.parts)]
+    coarseness = [1.0, *(one.ratio for one in plan.subbands)]
     told = np.arange(len(every)) < len(known)
     for i in range(len(known), len(every)):
         told[i] = True
@@ -169,7 +169,7 @@ def _as_seen(
         number: as_triggers(candidates, plan)
         if number == 0
         else as_triggers(
-            [plan.parts[number - 1].of_part(c) for c in candidates], plan.plans[number]
+            [plan.subbands[number - 1].of_part(c) for c in candidates], plan.plans[number]
         )
         for number in numbers
     }
@@ -183,5 +183,5 @@ def view(candidate: Candidate, history: History, plan: "SearchPlan") -> View:
     if candidate.channels is None:
         return candidate, history, plan
     channels = slice(*candidate.channels)
-    part = next(part for part in plan.parts if part.channels == channels)
+    part = next(part for part in plan.subbands if part.channels == channels)
     return part.of_part(candidate), history.part(channels), part.plan

@@ -66,7 +66,7 @@ class Waiting:
         chosen = [one[one["snr"] >= least] for one in leaders]
         room = most - sum(map(len, chosen))
         good = self._measured(chosen[0], until, history, room)
-        for part, these in zip(plan.parts, chosen[1:], strict=True):
+        for part, these in zip(plan.subbands, chosen[1:], strict=True):
             good += measured_in(part, these, history, (*self._final, *good))
         new = distinct(good, self._final, plan)
         oldest = history.gulps[-1].stop - 2 * plan.memory
@@ -77,7 +77,7 @@ class Waiting:
         """Take in raw peaks of a part of the band; give, and forget, the leaders that are due."""
         waiting = np.concatenate([self._peaks[number], peaks])
         owner = owners(waiting)
-        part = self._plan.parts[number - 1] if number else None
+        part = self._plan.subbands[number - 1] if number else None
         times = part.times(waiting) if part else waiting["time"]
         due = times[owner] <= until
         self._peaks[number] = waiting[~due]

@@ -7,7 +7,7 @@ import pytest
 
 from mlppa.config import Plan, SearchSettings
 from mlppa.data import Candidate, FilterbankHeader
-from mlppa.search.subbands import BOUNDS, parts, view
+from mlppa.search.subbands import BOUNDS, split, view
 from mlppa.simulate import Pulse, Sky, SkySource, shape_pulse
 
 from .skies import found, plan_for, searched
@@ -15,7 +15,7 @@ from .skies import found, plan_for, searched
 HEADER = FilterbankHeader(
     nchans=256, fch1_mhz=1500.0, foff_mhz=-1.5, tsamp_s=512e-6, tstart_mjd=60000.0, nbits=8
 )
-SETTINGS = SearchSettings(dm_max=600.0, threshold=7.0, parts=True)
+SETTINGS = SearchSettings(dm_max=600.0, threshold=7.0, subbands=True)
 
 
 def burst(low: float, high: float, dm: float, snr: float) -> Pulse:
@@ -51,7 +51,7 @@ def test_a_burst_in_a_third_of_the_band_is_found(
     header = replace(HEADER, fch1_mhz=fch1_mhz, foff_mhz=foff_mhz)
     pulse = burst(low, high, dm, 20.0)
     sky = sky_with(pulse, header=header)
-    whole = found(sky, SETTINGS.model_copy(update={"parts": False}))
+    whole = found(sky, SETTINGS.model_copy(update={"subbands": False}))
     (candidate,) = found(sky, SETTINGS)
     assert {one.channels for one in whole} == {None}
     assert candidate.channels is not None
@@ -105,22 +105,22 @@ def test_a_part_is_seen_as_if_there_were_no_more() -> None:
 
 def test_the_parts_cover_the_band_whatever_its_order() -> None:
     for freqs_mhz in (HEADER.freqs_mhz, HEADER.freqs_mhz[::-1]):
-        found_parts = parts(freqs_mhz)
+        found_parts = split(freqs_mhz)
         assert len(found_parts) == len(BOUNDS)
         covered = np.zeros(len(freqs_mhz), int)
         for channels in found_parts[:4]:
             covered[channels] += 1
         assert (covered == 1).all()
-    assert parts(HEADER.freqs_mhz[:40]) == [slice(20, 40), slice(10, 30), slice(0, 20)]
-    assert parts(HEADER.freqs_mhz[:12]) == []
+    assert split(HEADER.freqs_mhz[:40]) == [slice(20, 40), slice(10, 30), slice(0, 20)]
+    assert split(HEADER.freqs_mhz[:12]) == []
 
 
 def test_parts_are_searched_at_a_millisecond() -> None:
     for tsamp_s, octave in ((64e-6, 4), (256e-6, 2), (1e-3, 0), (5e-3, 0)):
         header = replace(HEADER, tsamp_s=tsamp_s)
         plan = Plan.make(SETTINGS, header, 64)
-        assert {part.plan.octaves[0].index for part in plan.search.parts} == {octave}
+        assert {part.plan.octaves[0].index for part in plan.search.subbands} == {octave}
         assert plan.search.noctaves > octave
-        described = plan.describe()["parts"]
+        described = plan.describe()["subbands"]
         assert isinstance(described, list)
         assert len(described) == len(BOUNDS)
