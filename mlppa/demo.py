@@ -9,9 +9,10 @@ from typing import Any
 
 from .config import Config, PublishSettings, checked
 from .data import FilterbankHeader
+from .disk import make_folder
 from .dispersion import sweep_s
 from .listen import listen
-from .offline import JOURNAL, Search, make_folder
+from .offline import JOURNAL, Search
 from .plots import plot_found
 from .simulate import Interference, Population, Pulse, Sky, match, random_sky, write_filterbank
 from .sinks.journal import remove_journal

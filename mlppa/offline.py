@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 import re
 import resource
 import sys
@@ -20,6 +19,7 @@ from .classify import load_model
 from .clean.moments import FEWEST_SAMPLES
 from .config import Config, Plan
 from .data import Report
+from .disk import make_folder, write_whole
 from .errors import SinkError
 from .pipeline import Parts, pipeline
 from .publish import publish
@@ -294,26 +294,6 @@ def stream_name(path: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(path).stem)[:64] or "mlppa"
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears under its name only when it is whole and on the disk.
-
-    Raises
-    ------
-    SinkError
-        Where it cannot be written.
-    """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise SinkError(path, str(error.strerror), "make room, or choose another folder") from error
-
-
 def peak_memory_bytes() -> int:
     """Most memory this process ever had resident."""
     if sys.platform == "linux":
@@ -334,22 +314,3 @@ def _remove_results(folder: Path, stream: str) -> None:
         except OSError as error:
             remedy = "choose another output folder"
             raise SinkError(path, str(error.strerror), remedy) from error
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder for results.
-
-    Raises
-    ------
-    SinkError
-        Where it cannot be made.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        known = {
-            FileExistsError: "is a file, not a folder",
-            NotADirectoryError: "a part of it is a file, not a folder",
-        }
-        cause = known.get(type(error), f"cannot be made ({error.strerror})")
-        raise SinkError(path, cause, "choose another output folder") from error

@@ -13,7 +13,10 @@ HOUSE = Path(__file__).parents[1] / "mlppa"
 #: Who makes a new room decides here on which floor it is.
 FLOORS = (
     {"data", "errors"},
-    {"dispersion", "formats", "metrics", "wire", "channel", "stopwatch", "allocator"},
+    {
+        *("dispersion", "formats", "metrics", "wire", "channel", "stopwatch", "allocator"),
+        "disk",
+    },
     {
         *("sources", "sinks", "gulps", "clean", "dedisperse", "search", "images", "classify"),
         *("decide", "publish", "listen", "plots", "simulate", "watchdog"),

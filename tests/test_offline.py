@@ -21,9 +21,10 @@ import zmq
 
 from mlppa.classify.card import CARD, WEIGHTS, file_sha256
 from mlppa.config import Config, checked
+from mlppa.disk import write_whole
 from mlppa.errors import ConfigError, ModelError, SinkError
 from mlppa.formats.sigproc import pack_header
-from mlppa.offline import Search, run_key, stream_name, write_whole
+from mlppa.offline import Search, run_key, stream_name
 from mlppa.simulate import Pulse, Sky, match, write_filterbank
 from mlppa.sinks.journal import Journal, JournalReader
 from mlppa.wire import DetectionMessage, decode, message_id

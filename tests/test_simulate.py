@@ -316,8 +316,8 @@ def test_another_reader_reads_the_same_samples(
 def test_what_is_broken_off_leaves_nothing(tmp_path: Path) -> None:
     def stop(nsamples: int) -> None:
         assert sorted(path.name for path in tmp_path.iterdir()) == [
-            "sky.fil.part",
-            "sky.fil.truth.jsonl.part",
+            ".sky.fil.part",
+            ".sky.fil.truth.jsonl.part",
         ]
         raise KeyboardInterrupt
 

@@ -1,11 +1,10 @@
 """The page of every picture: its size, its colours, and how it comes onto the disk."""
 
-import os
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import SinkError
+from ..disk import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,15 +41,4 @@ def save(figure: "Figure", path: Path) -> None:
     """
     png = BytesIO()
     figure.savefig(png, format="png")
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(png.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise SinkError(
-            path, error.strerror or str(error), "make room or choose another folder"
-        ) from error
+    write_whole(path, png.getbuffer().tobytes())

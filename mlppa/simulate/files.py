@@ -1,18 +1,17 @@
 """A simulated observation on disk: a SIGPROC filterbank and the truth beside it."""
 
-import errno
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..disk import whole_file
 from ..errors import ConfigError, FormatError, SinkError
 from ..formats.bits import pack_bits
 from ..formats.sigproc import pack_header
@@ -62,7 +61,7 @@ def write_filterbank(sky: Sky, path: Path, tell: Tell = lambda nsamples: None) -
     _check_room(path, sky.nsamples * sky.header.nchans * sky.header.nbits // 8)
     lines = (json.dumps(line).encode() + b"\n" for line in _truth_lines(sky))
     # the last one is the first to get its name: no truth without its data
-    with _whole(truth_path(path)) as truth, _whole(path) as data:
+    with whole_file(truth_path(path)) as truth, whole_file(path) as data:
         truth.writelines(lines)
         data.write(pack_header(sky.header))
         for block in blocks(sky):
@@ -129,31 +128,3 @@ def _check_room(path: Path, nbytes: int) -> None:
         if total and nbytes > free:  # some file systems have no size
             cause = f"needs {nbytes / 2**30:.3g} GiB, and the disk has {free / 2**30:.3g}"
             raise SinkError(path, cause, "make room, or choose another folder")
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[BinaryIO]:
-    """Write under a temporary name, then rename: a reader never sees half a file."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise SinkError(path, *_obstacle(path, error)) from error
-    finally:
-        with suppress(OSError):  # gone where all went well
-            part.unlink()
-
-
-def _obstacle(path: Path, error: OSError) -> tuple[str, str]:
-    """Tell why a file cannot be written, and what to do."""
-    if isinstance(error, FileNotFoundError) and not path.parent.exists():
-        return f"there is no folder {path.parent}", "make it, or choose another folder"
-    if isinstance(error, NotADirectoryError):
-        return f"{path.parent} is not a folder", "choose another folder"
-    if error.errno == errno.ENOSPC:
-        return "the disk is full", "make room, or choose another folder"
-    return f"cannot be written ({error.strerror})", "choose a folder that can be written to"

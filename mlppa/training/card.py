@@ -13,6 +13,7 @@ import numpy as np
 from .. import __version__
 from ..classify.card import CARD, ONNX, WEIGHTS, file_sha256
 from ..classify.engines import quiet_stderr
+from ..disk import make_folder, write_whole
 from ..errors import SinkError
 from ..images import FEATURES
 
@@ -25,18 +26,10 @@ def prepare(folder: Path) -> None:
     SinkError
         Where it cannot.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        trial = folder / f"{CARD}.part"
-        trial.touch()
-        trial.unlink()
-    except OSError as error:
-        known = {
-            FileExistsError: "is a file, not a folder",
-            NotADirectoryError: "a part of it is a file, not a folder",
-        }
-        cause = known.get(type(error), f"cannot be written ({error.strerror})")
-        raise SinkError(folder, cause, "choose a folder that can be written to") from error
+    make_folder(folder)
+    trial = folder / f".{CARD}.trial"
+    write_whole(trial, b"")
+    trial.unlink()
 
 
 def save_model(model: Any, folder: Path, facts: Mapping[str, Any]) -> None:
@@ -54,24 +47,22 @@ def save_model(model: Any, folder: Path, facts: Mapping[str, Any]) -> None:
     SinkError
         Where the folder cannot be written.
     """
+    make_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         (folder / CARD).unlink(missing_ok=True)
         model.save(folder / WEIGHTS)
         _export(model, folder / ONNX)
-        card = {
-            "name": folder.name,
-            "res": int(model.inputs[0].shape[1]),
-            "features": list(FEATURES),
-            "sha256": file_sha256(folder / WEIGHTS),
-            "sha256_onnx": file_sha256(folder / ONNX),
-            "parameters": int(model.count_params()),
-        }
-        part = folder / f"{CARD}.part"
-        part.write_text(json.dumps(card | dict(facts), indent=1) + "\n")
-        part.replace(folder / CARD)
     except OSError as error:
         raise SinkError(folder, str(error), "choose a folder that can be written to") from error
+    card = {
+        "name": folder.name,
+        "res": int(model.inputs[0].shape[1]),
+        "features": list(FEATURES),
+        "sha256": file_sha256(folder / WEIGHTS),
+        "sha256_onnx": file_sha256(folder / ONNX),
+        "parameters": int(model.count_params()),
+    }
+    write_whole(folder / CARD, json.dumps(card | dict(facts), indent=1).encode() + b"\n")
 
 
 def code_version() -> str:

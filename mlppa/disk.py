@@ -1,0 +1,73 @@
+"""What is written: folders that can be used, and files that appear whole or not at all."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import SinkError
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder for results, if it is not there.
+
+    Raises
+    ------
+    SinkError
+        Where it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        known = {
+            FileExistsError: "is a file, not a folder",
+            NotADirectoryError: "a part of it is a file, not a folder",
+        }
+        cause = known.get(type(error), f"cannot be made ({error.strerror})")
+        raise SinkError(path, cause, "choose another output folder") from error
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Write a file that appears under its name only when it is whole and on the disk.
+
+    Nothing is left of it when what writes it fails or is interrupted.
+
+    Raises
+    ------
+    SinkError
+        Where it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise SinkError(path, *_obstacle(path, error)) from error
+    finally:
+        with suppress(OSError):  # gone where all went well
+            part.unlink()
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write all of a file at once; see `whole_file`."""
+    with whole_file(path) as file:
+        file.write(content)
+
+
+def _obstacle(path: Path, error: OSError) -> tuple[str, str]:
+    """Tell why a file cannot be written, and what to do."""
+    if isinstance(error, FileNotFoundError) and not path.parent.exists():
+        return f"there is no folder {path.parent}", "make it, or choose another folder"
+    if isinstance(error, NotADirectoryError):
+        return f"{path.parent} is not a folder", "choose another folder"
+    if isinstance(error, IsADirectoryError):
+        return "is a folder", "move it away, or choose another folder"
+    if error.errno == errno.ENOSPC:
+        return "the disk is full", "make room, or choose another folder"
+    return f"cannot be written ({error.strerror})", "choose a folder that can be written to"
