@@ -10,6 +10,7 @@ Rules that every stage keeps:
 * Units stand in names: MHz, seconds, MJD (UTC); DMs are in pc cm^-3.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -216,6 +217,10 @@ class History:
     def part(self, channels: slice) -> "History":
         """Give some of its channels."""
         return History(tuple(gulp.part(channels) for gulp in self.gulps))
+
+    def between(self, start: int, stop: int) -> Iterator[CleanGulp]:
+        """Give the gulps that have some of the samples [start, stop)."""
+        return (gulp for gulp in self.gulps if gulp.start < stop and gulp.stop > start)
 
     def good_throughout(self, start: int, stop: int) -> BoolArray | None:
         """Give the channels that carry signal in every sample of [start, stop), (nchans,).

@@ -1,6 +1,7 @@
 """Exact sums of a few series, for measuring pulses and cutting images."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import int16, int32, njit, uint64
@@ -32,6 +33,24 @@ class Strips:
     weights: Int8Array | None
 
 
+class Rows(NamedTuple):
+    """Rows as one array, and the distance and the length of rows in it.
+
+    Of that the compiler knows that neighbours lie side by side.
+    """
+
+    values: Int8Array
+    stride: int
+    nsamples: int
+
+
+def flat(rows: Int8Array) -> Rows:
+    """Give an array of rows, shape (nrows, nsamples), as a kernel likes it."""
+    (nrows, nsamples), stride = rows.shape, rows.strides[0]
+    whole = np.lib.stride_tricks.as_strided(rows, ((nrows - 1) * stride + nsamples,), (1,))
+    return Rows(whole, stride, nsamples)
+
+
 def strips(history: History, starts: NDArray[np.int64], nsamples: int) -> Strips:
     """Copy ``nsamples`` of each channel from its own start, ``starts`` of shape (nchans,)."""
     first, last = int(starts.min()), int(starts.max()) + nsamples
@@ -41,40 +60,25 @@ def strips(history: History, starts: NDArray[np.int64], nsamples: int) -> Strips
     shape = (len(channels), nsamples)
     samples = np.empty(shape, np.int8) if whole else np.zeros(shape, np.int8)
     weights = None if whole else np.zeros(shape, np.int8)
-    for gulp in history.gulps:
-        if gulp.start < last and gulp.stop > first:
-            begins = starts[channels] - gulp.start
-            _copy(*flat(gulp.octaves[0]), channels, begins, samples)
-            if weights is not None:
-                _copy_valid(gulp.good, gulp.valid, begins, weights)
+    for gulp in history.between(first, last):
+        begins = starts[channels] - gulp.start
+        _copy(flat(gulp.octaves[0]), channels, begins, samples)
+        if weights is not None:
+            _copy_valid(gulp.good, gulp.valid, begins, weights)
     return Strips(channels, samples, weights)
-
-
-def flat(rows: Int8Array) -> tuple[Int8Array, int, int]:
-    """Give rows as one array, and the distance and length of rows in it.
-
-    Of that the compiler knows that neighbours lie side by side.
-    """
-    (nrows, nsamples), stride = rows.shape, rows.strides[0]
-    whole = np.lib.stride_tricks.as_strided(rows, ((nrows - 1) * stride + nsamples,), (1,))
-    return whole, stride, nsamples
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
 def _copy(
-    rows: Int8Array,
-    stride: int,
-    nsamples: int,
-    channels: NDArray[np.intp],
-    starts: NDArray[np.int64],
-    samples: Int8Array,
+    rows: Rows, channels: NDArray[np.intp], starts: NDArray[np.int64], samples: Int8Array
 ) -> None:
     """Copy what one gulp has of every strip; ``starts`` count from its first sample."""
+    values, stride, nsamples = rows
     for k in range(len(channels)):
         out, start, base = samples[k], starts[k], channels[k] * stride
         low, high = max(start, 0), min(start + len(out), nsamples)
         if low < high:
-            out[low - start : high - start] = rows[base + low : base + high]
+            out[low - start : high - start] = values[base + low : base + high]
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
@@ -151,31 +155,26 @@ def band_sum(
     sums = np.zeros(nsamples, np.int32)
     count = 0 if good is None else int(np.count_nonzero(good))
     cells = np.full(nsamples, count, np.int32)
-    for gulp in history.gulps:
-        if gulp.start < last and gulp.stop > first:
-            begins = starts - gulp.start
-            _add_band(*flat(gulp.octaves[0]), gulp.good, begins, sums)
-            if good is None:
-                valid = np.broadcast_to(gulp.valid.view(np.int8), gulp.octaves[0].shape)
-                _add_band(*flat(valid), gulp.good, begins, cells)
+    for gulp in history.between(first, last):
+        begins = starts - gulp.start
+        _add_band(flat(gulp.octaves[0]), gulp.good, begins, sums)
+        if good is None:
+            valid = np.broadcast_to(gulp.valid.view(np.int8), gulp.octaves[0].shape)
+            _add_band(flat(valid), gulp.good, begins, cells)
     return sums, cells
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
 def _add_band(
-    rows: Int8Array,
-    stride: int,
-    nsamples: int,
-    good: BoolArray,
-    starts: NDArray[np.int64],
-    out: NDArray[np.int32],
+    rows: Rows, good: BoolArray, starts: NDArray[np.int64], out: NDArray[np.int32]
 ) -> None:
+    values, stride, nsamples = rows
     for channel in range(len(starts)):
         if good[channel]:
             start, base = starts[channel], channel * stride
             low, high = max(start, 0), min(start + len(out), nsamples)
             if low < high:
-                source = rows[base + low : base + high]
+                source = values[base + low : base + high]
                 target = out[low - start : high - start]
                 for i in range(len(target)):
                     target[i] += int32(source[i])
@@ -198,26 +197,19 @@ def pixels(
     whole = good is not None and bool(good.all())
     sums = np.zeros((len(starts), npixels), np.int32)
     cells = None if whole else np.zeros_like(sums)
-    for gulp in history.gulps:
-        if gulp.start < last and gulp.stop > first:
-            begins = starts - gulp.start
-            _add_pixels(*flat(gulp.octaves[0]), begins, pixel, sums)
-            if cells is not None:
-                before = np.concatenate([[0], np.cumsum(gulp.valid)])
-                _count_pixels(gulp.good, before, begins, pixel, cells)
+    for gulp in history.between(first, last):
+        begins = starts - gulp.start
+        _add_pixels(flat(gulp.octaves[0]), begins, pixel, sums)
+        if cells is not None:
+            before = np.concatenate([[0], np.cumsum(gulp.valid)])
+            _count_pixels(gulp.good, before, begins, pixel, cells)
     return sums, cells
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
-def _add_pixels(
-    rows: Int8Array,
-    stride: int,
-    nsamples: int,
-    starts: NDArray[np.int64],
-    pixel: int,
-    out: NDArray[np.int32],
-) -> None:
+def _add_pixels(rows: Rows, starts: NDArray[np.int64], pixel: int, out: NDArray[np.int32]) -> None:
     """Add what one gulp has of every pixel; samples without signal are 0."""
+    values, stride, nsamples = rows
     for channel in range(len(starts)):
         base, sums, start = channel * stride, out[channel], starts[channel]
         for p in range(len(sums)):
@@ -225,7 +217,7 @@ def _add_pixels(
             low, high = max(begin, 0), min(begin + pixel, nsamples)
             if low < high:
                 total = int32(0)
-                for value in rows[base + low : base + high]:
+                for value in values[base + low : base + high]:
                     total = int32(total + int32(value))
                 sums[p] += total
 
