@@ -1,6 +1,7 @@
-"""Draws what the screen costs, against channels, trials and beams.
+"""Draws what the screen costs, against channels, trials and beams, or tells what each plan does.
 
 python -m benchmarks.cost docs/images/cost.png
+python -m benchmarks.cost
 """
 
 import sys
@@ -12,7 +13,7 @@ from time import thread_time
 import numpy as np
 
 from mlppa.bench import CASES
-from mlppa.config import Plan, SearchSettings
+from mlppa.config import DELAYS_PER_OCTAVE, Plan, SearchSettings, validated
 from mlppa.data import FilterbankHeader, Int8Array
 from mlppa.dedisperse import empty_rows
 from mlppa.dedisperse.engine import Engine
@@ -101,5 +102,17 @@ def draw(path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def tell_plans() -> None:
+    """Measure each plan in the standard case."""
+    case = CASES["standard"]
+    for name in DELAYS_PER_OCTAVE:
+        settings = validated(SearchSettings, {"plan": name, "dm_max": case.dm_max})
+        trials, ms = cost_ms(case.header, settings)
+        sys.stdout.write(f"{name}: {trials} trial DMs, {ms:.1f} ms of CPU per second of data\n")
+
+
 if __name__ == "__main__":
-    draw(Path(sys.argv[1]))
+    if sys.argv[1:]:
+        draw(Path(sys.argv[1]))
+    else:
+        tell_plans()
