@@ -20,7 +20,7 @@ from .sources import Source
 from .stopwatch import Stopwatch
 
 #: Gulps that wait between the two threads.
-DEPTH = 2
+DEPTH = 1
 
 
 @dataclass(frozen=True)
