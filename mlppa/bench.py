@@ -4,15 +4,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Self
 
 from .data import FilterbankHeader
 from .errors import EnvironmentFault
 from .simulate import Population, random_sky, write_filterbank
+
+#: Is called with what is being done, how much of it is, and of how much.
+type Tell = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +70,25 @@ SECONDS_PER_PULSE = 3.0
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """One way of searching: a case of `CASES`, a plan of the search, and threads."""
+
+    case: str
+    plan: str
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """How many runs count of each way, and of what length (None: as the case has it)."""
+
+    repeats: int
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Timing:
-    """What one way of searching a case takes.
+    """What one way of searching takes.
 
     Parameters
     ----------
@@ -87,6 +108,21 @@ class Timing:
     real_time_factors: tuple[float, ...]
     stage_seconds: dict[str, float]
     peak_memory_bytes: int
+
+    @classmethod
+    def of(cls, way: Way, summaries: list[dict[str, Any]]) -> Self:
+        """Sum up the runs, given what each wrote into its ``summary.json``."""
+        summaries = sorted(summaries, key=lambda summary: float(summary["real_time_factor"]))
+        middle = summaries[len(summaries) // 2]
+        return cls(
+            **asdict(way),
+            real_time_factors=tuple(summary["real_time_factor"] for summary in summaries),
+            stage_seconds={
+                stage: spent / middle["data_seconds"]
+                for stage, spent in middle["stage_seconds"].items()
+            },
+            peak_memory_bytes=max(summary["peak_memory_bytes"] for summary in summaries),
+        )
 
     @property
     def real_time_factor(self) -> float:
@@ -111,51 +147,54 @@ def make_data(case: Case, folder: Path, seconds: float | None) -> Path:
     return path
 
 
-def time_search(
-    case: Case, data: Path, plan: str, threads: int, repeats: int, tick: Callable[[], None]
-) -> Timing:
-    """Search a file several times, each in a process of its own.
+def time_searches(ways: Iterable[Way], folder: Path, runs: Runs, tell: Tell) -> Iterator[Timing]:
+    """Search in every way, several times each, every time in a process of its own.
 
-    The first run, which may compile and reads the file into memory, is not counted.
+    The first run of each, which may compile and reads the file into memory, is not counted.
 
     Parameters
     ----------
-    tick
-        Called after every run.
+    ways
+        What to time; those of a case one after the other, for its file is made once.
+    folder
+        For data and results, both large.
+    runs
+        How many, and of what length.
+    tell
+        Is called with what is being done, and how many runs of how many are over.
 
     Raises
     ------
     EnvironmentFault
         Where a search fails.
+    SinkError
+        Where the data cannot be written.
     """
-    runs = []
-    for run in range(repeats + 1):
-        summary = _search(case, data, plan, threads)
-        if run:
-            runs.append(summary)
-        tick()
-    runs.sort(key=lambda summary: float(summary["real_time_factor"]))
-    middle = runs[len(runs) // 2]
-    return Timing(
-        case=case.name,
-        plan=plan,
-        threads=threads,
-        real_time_factors=tuple(summary["real_time_factor"] for summary in runs),
-        stage_seconds={
-            stage: spent / middle["data_seconds"]
-            for stage, spent in middle["stage_seconds"].items()
-        },
-        peak_memory_bytes=max(summary["peak_memory_bytes"] for summary in runs),
-    )
+    ways = list(ways)
+    total, done = len(ways) * (runs.repeats + 1), 0
+    for name, those in groupby(ways, key=lambda way: way.case):
+        tell(f"simulating {name}", done, total)
+        data = make_data(CASES[name], folder, runs.seconds)
+        for way in those:
+            summaries = []
+            for _ in range(runs.repeats + 1):
+                tell(f"{name}, {way.plan}, threads: {way.threads}", done, total)
+                summaries.append(_search(way, data))
+                done += 1
+            yield Timing.of(way, summaries[1:])
+        data.unlink()
 
 
-def _search(case: Case, data: Path, plan: str, threads: int) -> dict[str, Any]:
+def _search(way: Way, data: Path) -> dict[str, Any]:
     out = data.with_suffix(".out")
     # in the process itself: pinned from outside, it would still see all processors
-    pin = f"os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:{threads}])"
+    pin = f"os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:{way.threads}])"
     pinned = pin if hasattr(os, "sched_setaffinity") else "pass"
     program = f"import os; {pinned}; from mlppa.cli import main; main()"
-    options = f"--plan {plan} --threads {threads} --dm-max {case.dm_max:g} --no-images --quiet"
+    options = (
+        f"--plan {way.plan} --threads {way.threads} --dm-max {CASES[way.case].dm_max:g} "
+        "--no-images --quiet"
+    )
     command = [sys.executable, "-c", program, "search", str(data), "-o", str(out)]
     done = subprocess.run([*command, *options.split()], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -163,11 +202,3 @@ def _search(case: Case, data: Path, plan: str, threads: int) -> dict[str, Any]:
         raise EnvironmentFault(f"search of {data}", cause, "run it by hand")
     summary: dict[str, Any] = json.loads((out / "summary.json").read_text())
     return summary
-
-
-def ways(cases: list[str], plans: list[str], threads: list[int]) -> Iterator[tuple[Case, str, int]]:
-    """Give every combination, cases outermost."""
-    for name in cases:
-        for plan in plans:
-            for count in threads:
-                yield CASES[name], plan, count

@@ -52,8 +52,11 @@ def test_a_search_is_pinned_to_as_many_processors_as_it_has_threads(
         return Done()
 
     monkeypatch.setattr("mlppa.bench.subprocess.run", run)
+    ways, told = [bench.Way("small", "fast", 1)], []
+    timings = bench.time_searches(ways, tmp_path, bench.Runs(1, 5), lambda *now: told.append(now))
     with pytest.raises(EnvironmentFault, match="exit code 3: mlppa: error: no such thing"):
-        bench.time_search(bench.CASES["small"], tmp_path / "small.fil", "fast", 1, 1, lambda: None)
+        next(timings)
+    assert told == [("simulating small", 0, 2), ("small, fast, threads: 1", 0, 2)]
     ((_, _, program, *words),) = commands
     assert program.startswith("import os; os.sched_setaffinity(0, sorted(")
     assert "[:1])" in program

@@ -4,12 +4,14 @@ import json
 import tempfile
 from dataclasses import asdict
 from enum import StrEnum
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import AsJson, Debug, Quiet
+from .progress import bar
 from .search import Effort
 from .usage import help_alone
 
@@ -51,34 +53,12 @@ def search(
     debug: Debug = False,
 ) -> None:
     """Time the whole search, from a simulated file to the journal, against real time."""
-    from rich.console import Console
-    from rich.progress import Progress
+    from ..bench import Runs, Way, time_searches
 
-    from ..bench import make_data, time_search, ways
-
-    cases = [one.value for one in case or list(Which)]
-    runs = list(ways(cases, [one.value for one in plan or list(Effort)], threads or [1, 2]))
-    console = Console(stderr=True)
-    hidden = quiet or not console.is_terminal
-    timings: list[Timing] = []
-    with (
-        tempfile.TemporaryDirectory(prefix="mlppa-bench-") as folder,
-        Progress(console=console, transient=True, disable=hidden) as progress,
-    ):
-        total = len(runs) * (repeats + 1) + len(cases)
-        task = progress.add_task("simulating", total=total)
-        data: Path | None = None
-        for one, effort, count in runs:
-            if data is None or data.stem != one.name:
-                if data is not None:
-                    data.unlink()  # they are large
-                progress.update(task, description=f"simulating {one.name}")
-                data = make_data(one, Path(folder), seconds)
-                progress.advance(task)
-            progress.update(task, description=f"{one.name}, {effort}, threads: {count}")
-            timings.append(
-                time_search(one, data, effort, count, repeats, lambda: progress.advance(task))
-            )
+    cases, plans = case or list(Which), plan or list(Effort)
+    ways = (Way(*way) for way in product(cases, plans, threads or [1, 2]))
+    with tempfile.TemporaryDirectory(prefix="mlppa-bench-") as folder, bar(quiet) as tell:
+        timings = list(time_searches(ways, Path(folder), Runs(repeats, seconds), tell))
     if as_json:
         typer.echo(json.dumps([asdict(timing) for timing in timings]))
     else:
