@@ -10,9 +10,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 def keep_freed_memory() -> None:
     """Let the C library keep what is freed, instead of giving it back to the system.
 
-    Each gulp takes tens of megabytes that the one before has just freed. Fresh pages for
-    them are cleared first, which takes a tenth of the time of a search. The most that a
-    search ever needs is not changed by it. Does nothing where there is no glibc.
+    Each gulp takes tens of megabytes that the one before has just freed, and fresh pages
+    for them would be cleared first. Does nothing where there is no glibc.
     """
     if not sys.platform.startswith("linux"):
         return

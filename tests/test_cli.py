@@ -104,6 +104,16 @@ def test_check_prints_the_plan(call: Call, sky_file: Path) -> None:
     assert all(last >= first for (_, last), (first, _) in pairwise(edges))
 
 
+def test_check_names_the_parts_of_the_band(call: Call, sky_file: Path, tmp_path: Path) -> None:
+    config = tmp_path / "mlppa.toml"
+    config.write_text('input = ["a.fil"]\noutput = "out"\n[search]\nsubbands = true\n')
+    ended = call("check", config, "--data", sky_file)
+    assert ended.code == 0
+    parts = [line for line in ended.out.splitlines() if line.startswith("sub-band ")]
+    assert len(parts) == 7, "four quarters, three halves"
+    assert all(" MHz: " in line and " rows, " in line for line in parts)
+
+
 def keys(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, field in section.model_fields.items():
         if isinstance(field.default, BaseModel):

@@ -225,6 +225,15 @@ def test_words_tell_what_a_shift_asks_first() -> None:
     assert name == message.stream
     assert f"beam {message.beam}" in rest
     assert message.source_name in rest
+    assert "seen in" not in words
+
+
+def test_words_tell_the_part_of_the_band() -> None:
+    message = detection_message(channels=(84, 168))
+    assert message.f_lo_mhz is not None
+    assert caption(message, snr_zero_dm=3.25)["seen in"] == (
+        f"{message.f_lo_mhz:.1f} to {message.f_hi_mhz:.1f} MHz"
+    )
 
 
 @pytest.mark.parametrize(("nsub", "ntime", "res"), [(1, 16, 32), (32, 4096, 256), (1024, 64, 128)])

@@ -220,7 +220,7 @@ def _plan(config: "Config", files: list[str], res: int) -> dict[str, object]:
 
 
 def _print_plan(described: dict[str, Any]) -> None:
-    octaves = described.pop("octaves")
+    octaves, subbands = described.pop("octaves"), described.pop("subbands")
     for name, value in described.items():
         typer.echo(f"{name:20} {_plain(value)}")
     for octave in octaves:
@@ -230,7 +230,15 @@ def _print_plan(described: dict[str, Any]) -> None:
             f"{octave['tsamp_s'] * 1e3:.4g} ms, "
             f"boxcars of {octave['widths'][0]} to {octave['widths'][-1]} samples"
         )
+    for subband in subbands:
+        low_mhz, high_mhz = subband["band_mhz"]
+        typer.echo(
+            f"sub-band {low_mhz:.1f} to {high_mhz:.1f} MHz: {subband['rows']} rows, "
+            f"{subband['tsamp_s'] * 1e3:.4g} ms"
+        )
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, list):
+        return " to ".join(map(_plain, value))
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -26,12 +26,20 @@ def caption(message: DetectionMessage, snr_zero_dm: float) -> dict[str, str]:
         "S/N at DM 0": f"{snr_zero_dm:.1f}",
         "probability": f"{message.probability:.3f}",
         "width": f"{message.width_ms:.3g} ms",
+        **_subband(message),
         "arrival": f"at {_band_mhz(message)[1]:.1f} MHz",
         "UTC": utc.isoformat(" ", "milliseconds"),
         "MJD": f"{message.mjd:.9f}",
         "time": f"{message.time_s:.6f} s",
         "model": message.model,
     }
+
+
+def _subband(message: DetectionMessage) -> dict[str, str]:
+    """Say in which part of the band it was measured, and is shown; nothing for all of it."""
+    if (message.f_lo_mhz, message.f_hi_mhz) in ((None, None), _band_mhz(message)):
+        return {}
+    return {"seen in": f"{message.f_lo_mhz:.1f} to {message.f_hi_mhz:.1f} MHz"}
 
 
 def _band_mhz(message: DetectionMessage) -> tuple[float, float]:
