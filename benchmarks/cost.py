@@ -14,9 +14,10 @@ import numpy as np
 
 from mlppa.bench import CASES
 from mlppa.config import DELAYS_PER_OCTAVE, Plan, SearchSettings, validated
-from mlppa.data import FilterbankHeader, Int8Array
-from mlppa.dedisperse import empty_rows
+from mlppa.data import FilterbankHeader
+from mlppa.dedisperse import Window
 from mlppa.dedisperse.engine import Engine
+from mlppa.rows import empty_rows
 
 HEADER = CASES["small"].header
 CHANNELS = (64, 128, 256, 512, 1024, 2048, 4096)
@@ -25,14 +26,15 @@ BEAMS = (1, 2, 3, 4, 6, 8)
 REPEATS = 5
 
 
-def noise(plan: Plan, seed: int) -> list[Int8Array]:
+def noise(plan: Plan, seed: int) -> list[Window]:
     """Make the newest rows of every octave."""
     rng = np.random.default_rng(seed)
+    threshold = 6.0 * 4.0 * plan.header.nchans**0.5
     found = []
     for octave in plan.search.octaves:
         rows = empty_rows(plan.header.nchans, octave.halo + (plan.gulp >> octave.index))
         rows[:] = rng.normal(0, 4, rows.shape).round().clip(-127, 127)
-        found.append(rows)
+        found.append(Window(rows, octave, threshold))
     return found
 
 
@@ -43,13 +45,11 @@ def cost_ms(
     plan = Plan.make(settings, header, 64)
     engine = Engine(1)
     windows = [noise(plan, beam) for beam in range(beams)]
-    threshold = 6.0 * 4.0 * header.nchans**0.5
     spent = []
     for _ in range(REPEATS + 1):
         began = thread_time()
-        for rows in windows:
-            for octave, some in zip(plan.search.octaves, rows, strict=True):
-                engine(some, octave, threshold)
+        for of_one in windows:
+            engine(of_one)
         spent.append(thread_time() - began)
     engine.close()
     trials = sum(len(octave.sweeps) for octave in plan.search.octaves)

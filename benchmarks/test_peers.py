@@ -16,7 +16,6 @@ from mlppa.config import Plan, SearchSettings
 from mlppa.dedisperse.engine import Engine
 from mlppa.gulps import gulps
 from mlppa.search import screen
-from mlppa.search.windows import Windows
 from mlppa.simulate import Sky, SkySource, write_filterbank
 
 from .conftest import Tell
@@ -35,15 +34,12 @@ SOME_DMS = (100.0, 500.0)
 def ours_s() -> float:
     """CPU seconds of the engine for a DM and a second of data."""
     plan = Plan.make(SearchSettings(dm_max=CASE.dm_max, subbands=False), CASE.header, 64)
-    cleaned = clean(gulps(SkySource(SKY).blocks(), plan.gulp), plan.search.noctaves, plan.baseline)
+    cleaned = clean(gulps(SkySource(SKY).blocks(), plan.gulp), plan.search.halos, plan.baseline)
     engine = Engine(1)
-    windows: Windows | None = None
     spent = []
     for gulp in cleaned:
-        windows = windows or Windows(plan.search.octaves, CASE.header.nchans, gulp)
-        rows = list(windows.advance(gulp))
         began = thread_time()
-        screen(rows, gulp, plan.search, engine)
+        screen(gulp, plan.search, engine)
         spent.append(thread_time() - began)
     engine.close()
     trials = sum(len(octave.sweeps) for octave in plan.search.octaves)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from mlppa.dedisperse import padded_rows
+from mlppa.dedisperse import Window
 from mlppa.dedisperse.engine import Engine
 from mlppa.dedisperse.oracle import Oracle
 from mlppa.images import cut_images
+from mlppa.rows import padded_rows
 from mlppa.search import screen, search
-from mlppa.search.windows import Windows
 
 from .conftest import Tell
 from .telescope import GULP_S, HEADER, PLAN, cleaned, raw
@@ -26,9 +26,10 @@ def test_the_engine_against_the_oracle(benchmark: BenchmarkFixture, tell: Tell) 
     rows = padded_rows(np.rint(noise).astype(np.int8))
     engine = Engine(threads=1)
     threshold = 4.0 * 4.0 * HEADER.nchans**0.5
-    fast = benchmark(engine, rows, octave, threshold)
+    windows = [Window(rows, octave, threshold)]
+    (fast,) = benchmark(engine, windows)
     began = perf_counter()
-    slow = Oracle(engine.trees(octave))(rows, octave, threshold)
+    (slow,) = Oracle(engine.trees(octave))(windows)
     oracle_s = perf_counter() - began
     engine.close()
     assert len(slow.score) > 0
@@ -45,10 +46,8 @@ def test_the_engine_against_the_oracle(benchmark: BenchmarkFixture, tell: Tell) 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_screen(threads: int, benchmark: BenchmarkFixture, tell: Tell) -> None:
     gulp = cleaned(raw())[1]
-    windows = Windows(PLAN.search.octaves, HEADER.nchans, gulp)
-    newest = list(windows.advance(gulp))
     engine = Engine(threads)
-    benchmark(screen, newest, gulp, PLAN.search, engine)
+    benchmark(screen, gulp, PLAN.search, engine)
     engine.close()
     if benchmark.stats:
         real_time = GULP_S / benchmark.stats.stats.min

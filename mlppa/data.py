@@ -160,10 +160,11 @@ class CleanGulp:
     ----------
     start
         Index of its first sample, a multiple of its length.
-    octaves
-        ``octaves[m]`` is int8 of shape (nchans, nsamples >> m), in the channel order
-        of the header: the samples averaged in time by 2**m, with zero mean, a
-        standard deviation of `clean.SIGMA` counts, and 0 where there is no signal.
+    windows
+        ``windows[m]`` is int8 of shape (nchans, past + (nsamples >> m)), in the channel
+        order of the header: the samples averaged in time by 2**m, with zero mean, a
+        standard deviation of `clean.SIGMA` counts, and 0 where there is no signal. In
+        front of the gulp's own samples is as much of what came before as the search needs.
     good
         False for masked channels, shape (nchans,).
     valid
@@ -174,36 +175,38 @@ class CleanGulp:
     missing
         How many samples of [first, last) never came; the others that are not valid
         are masked.
-    padded
-        The octaves with room in front of each, where whoever screens them may put what
-        came before.
     """
 
     start: int
-    octaves: tuple[Int8Array, ...]
+    windows: tuple[Int8Array, ...]
     good: BoolArray
     valid: BoolArray
     first: int
     last: int
     missing: int = 0
-    padded: tuple[Int8Array, ...] = ()
 
     @property
     def stop(self) -> int:
         """Index of the first sample after the gulp."""
         return self.start + len(self.valid)
 
+    @property
+    def samples(self) -> Int8Array:
+        """Its own samples at full time resolution, shape (nchans, nsamples)."""
+        return self.windows[0][:, -len(self.valid) :]
+
     def part(self, channels: slice) -> "CleanGulp":
         """Give some of its channels."""
-        octaves = tuple(octave[channels] for octave in self.octaves)
-        return replace(self, octaves=octaves, good=self.good[channels], padded=())
+        windows = tuple(window[channels] for window in self.windows)
+        return replace(self, windows=windows, good=self.good[channels])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class History:
     """The recent past of a stream at full time resolution.
 
-    Its gulps have octave 0 only. What is not there reads as no signal.
+    Its gulps have no other windows than their own samples. What is not there reads as no
+    signal.
     """
 
     gulps: tuple[CleanGulp, ...] = ()
@@ -211,7 +214,7 @@ class History:
     def extend(self, gulp: CleanGulp, nsamples: int) -> "History":
         """Give the history with one gulp more and without what ended ``nsamples`` before it."""
         oldest = gulp.start - nsamples
-        newest = replace(gulp, octaves=gulp.octaves[:1], padded=())
+        newest = replace(gulp, windows=(gulp.samples,))
         return History((*(g for g in self.gulps if g.stop > oldest), newest))
 
     def part(self, channels: slice) -> "History":

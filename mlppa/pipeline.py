@@ -71,13 +71,7 @@ def pipeline(parts: Parts) -> Generator[Report]:
     """
     plan, timed = parts.plan, parts.stopwatch.timed
     blocks = timed("read", parts.source.blocks())
-    cleaned = clean(
-        gulps(blocks, plan.gulp),
-        plan.search.noctaves,
-        plan.baseline,
-        mask=parts.mask,
-        rooms=plan.search.rooms,
-    )
+    cleaned = clean(gulps(blocks, plan.gulp), plan.search.halos, plan.baseline, mask=parts.mask)
     ahead = _ahead(timed("clean", cleaned), parts.source.live)
     searched = timed("search", search(timed("wait", ahead), plan.search, parts.kernel))
     images = timed("images", cut_images(searched, plan.search))

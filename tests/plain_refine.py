@@ -29,7 +29,7 @@ def strips(history: History, starts: NDArray[np.int64], nsamples: int) -> tuple[
             a, b = max(begin, gulp.start), min(begin + nsamples, gulp.stop)
             if a < b:
                 here, there = slice(a - begin, b - begin), slice(a - gulp.start, b - gulp.start)
-                samples[channel, here] = gulp.octaves[0][channel, there]
+                samples[channel, here] = gulp.samples[channel, there]
                 weights[channel, here] = gulp.valid[there]
     return samples, weights
 

@@ -15,10 +15,10 @@ from mlppa.clean import (
     clean,
     clean_by,
     clipped_moments,
-    decimate,
     fast,
     plain,
 )
+from mlppa.clean.reels import Reels
 from mlppa.data import Block, CleanGulp, Gulp
 from mlppa.gulps import gulps
 
@@ -35,18 +35,18 @@ def noise(nsamples: int = GULP, seed: int = 1) -> NDArray[np.float32]:
 def cleaned(
     spectra: NDArray[np.float32], *, baseline: int = 0, mask: bool = True
 ) -> list[CleanGulp]:
-    return list(clean(gulps([Block(0, spectra)], GULP), 3, baseline, mask=mask))
+    return list(clean(gulps([Block(0, spectra)], GULP), [0, 0, 0], baseline, mask=mask))
 
 
 def test_every_channel_and_octave_has_the_same_noise() -> None:
     (gulp,) = cleaned(noise())
     assert gulp.good.all()
     assert gulp.valid.all()
-    for octave in gulp.octaves:
+    for octave in gulp.windows:
         assert octave.shape[0] == NCHANS
         np.testing.assert_allclose(octave.mean(axis=1), 0, atol=0.15)
         np.testing.assert_allclose(octave.std(axis=1), SIGMA, rtol=0.15)
-    assert gulp.octaves[0].std() == pytest.approx(SIGMA, rel=0.01)
+    assert gulp.samples.std() == pytest.approx(SIGMA, rel=0.01)
 
 
 def test_a_burst_does_not_set_the_scale() -> None:
@@ -55,7 +55,7 @@ def test_a_burst_does_not_set_the_scale() -> None:
     spectra[500 + delays, np.arange(NCHANS)] += 25 * np.linspace(1, 3, NCHANS)
     (gulp,) = cleaned(spectra)
     assert gulp.good.all()
-    burst = gulp.octaves[0][np.arange(NCHANS), 500 + delays] / SIGMA
+    burst = gulp.samples[np.arange(NCHANS), 500 + delays] / SIGMA
     assert burst.mean() == pytest.approx(25, rel=0.03)
 
 
@@ -68,9 +68,9 @@ def test_nan_and_infinity_are_left_out() -> None:
     (gulp,) = cleaned(spectra)
     assert not gulp.good[20]
     assert gulp.good.sum() == NCHANS - 1
-    assert (gulp.octaves[0][:, 100:110] == 0).all()
-    assert gulp.octaves[0][7, 300] == 0
-    assert gulp.octaves[0][9, 5] == 0
+    assert (gulp.samples[:, 100:110] == 0).all()
+    assert gulp.samples[7, 300] == 0
+    assert gulp.samples[9, 5] == 0
     assert not gulp.valid[100:110].any()
     assert gulp.valid.sum() == GULP - 10
 
@@ -83,7 +83,7 @@ def test_absurd_values_stay_alone(value: float) -> None:
     spectra[900, 12] = value
     (gulp,) = cleaned(spectra, baseline=200)
     assert np.flatnonzero(~gulp.good).tolist() == [12]
-    others = np.delete(gulp.octaves[0][11], 800)
+    others = np.delete(gulp.samples[11], 800)
     assert others.std() == pytest.approx(SIGMA, rel=0.06)
     assert others.mean() == pytest.approx(0, abs=0.15)
 
@@ -95,8 +95,8 @@ def test_dropped_packets_are_masked_and_leave_the_statistics_alone(value: float)
     (gulp,) = cleaned(spectra)
     assert not gulp.valid[1000:1600].any()
     assert gulp.valid.sum() == GULP - 600
-    assert (gulp.octaves[0][:, 1000:1600] == 0).all()
-    assert gulp.octaves[0][:, :1000].std() == pytest.approx(SIGMA, rel=0.01)
+    assert (gulp.samples[:, 1000:1600] == 0).all()
+    assert gulp.samples[:, :1000].std() == pytest.approx(SIGMA, rel=0.01)
 
 
 def test_dead_channels_are_masked() -> None:
@@ -123,9 +123,9 @@ def test_channels_that_stand_out_are_masked_if_wanted() -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.float32])
 def test_all_constant_data_are_masked(dtype: type[np.generic]) -> None:
     block = Block(0, np.full((GULP, NCHANS), 100).astype(dtype))
-    (gulp,) = clean(gulps([block], GULP), 1, 0)
+    (gulp,) = clean(gulps([block], GULP), [0], 0)
     assert not gulp.valid.any()
-    assert not gulp.octaves[0].any()
+    assert not gulp.samples.any()
 
 
 def test_a_gain_step_leaves_no_trace_but_a_pulse_stays() -> None:
@@ -134,12 +134,12 @@ def test_a_gain_step_leaves_no_trace_but_a_pulse_stays() -> None:
     spectra[3000:] += scale  # one deviation in every channel: S/N 8 a sample in the band
     spectra[5000:5020] += 1.5 * scale  # a pulse of DM 0, 20 samples
     flat = cleaned(spectra, baseline=400)
-    band = np.concatenate([g.octaves[0].sum(axis=0) for g in flat]) / (SIGMA * 8)
+    band = np.concatenate([g.samples.sum(axis=0) for g in flat]) / (SIGMA * 8)
     means = [band[a : a + 200].mean() for a in (2000, 2700, 3010, 3400, 4500)]
     np.testing.assert_allclose(means, 0, atol=0.5)
     assert band[5000:5020].mean() == pytest.approx(12, rel=0.05)
     kept = cleaned(spectra, baseline=0)
-    steps = np.concatenate([g.octaves[0].sum(axis=0) for g in kept]) / (SIGMA * 8)
+    steps = np.concatenate([g.samples.sum(axis=0) for g in kept]) / (SIGMA * 8)
     assert steps[3010:3210].mean() - steps[2700:2900].mean() > 5
 
 
@@ -148,16 +148,16 @@ def test_padding_is_masked_not_missing() -> None:
     valid[1500:] = False
     spectra = noise()
     spectra[1500:] = 0
-    (gulp,) = clean(gulps([Block(0, spectra, valid)], GULP), 1, 0)
+    (gulp,) = clean(gulps([Block(0, spectra, valid)], GULP), [0], 0)
     assert gulp.missing == 0
     assert gulp.valid.sum() == 1500
-    assert gulp.octaves[0][:, :1500].std() == pytest.approx(SIGMA, rel=0.01)
+    assert gulp.samples[:, :1500].std() == pytest.approx(SIGMA, rel=0.01)
 
 
 def test_a_short_tail_is_judged_by_the_gulp_before() -> None:
     first, tail = cleaned(noise(GULP + 30))
     np.testing.assert_array_equal(tail.good, first.good)
-    assert tail.octaves[0][:, :30].std() == pytest.approx(SIGMA, rel=0.1)
+    assert tail.samples[:, :30].std() == pytest.approx(SIGMA, rel=0.1)
     assert tail.valid.sum() == 30
 
 
@@ -184,7 +184,9 @@ def test_large_levels_keep_their_noise() -> None:
 
 def test_decimation_keeps_sums() -> None:
     rows = np.random.default_rng(5).integers(-20, 21, (4, 64)).astype(np.int8)
-    _, half, quarter = decimate(rows, 3)
+    coarse = np.empty((4, 48), np.int8)
+    plain.decimate(rows, coarse, [0, 32])
+    half, quarter = coarse[:, :32], coarse[:, 32:]
     pairs = rows.reshape(4, 32, 2).sum(axis=2)
     fours = rows.reshape(4, 16, 4).sum(axis=2)
     np.testing.assert_allclose(half, pairs / np.sqrt(2), atol=0.51)
@@ -198,7 +200,7 @@ def test_an_empty_stream_gives_nothing() -> None:
 def test_gulps_are_told_apart_by_their_gaps() -> None:
     spectra = noise(3 * GULP)
     blocks = [Block(0, spectra[:1000]), Block(1500, spectra[1500:])]
-    first, *_ = clean(gulps(blocks, GULP), 1, 0)
+    first, *_ = clean(gulps(blocks, GULP), [0], 0)
     assert first.missing == 500
     assert first.valid.sum() == GULP - 500
     replaced = replace(first, missing=0)
@@ -278,24 +280,64 @@ TIES = Sight(seed=1, nchans=1, tiles=25, dtype="u1", level=50.0, step=-40.0, bad
     st.sampled_from([0, 100]),
 )
 def test_fast_arithmetic_gives_what_plain_numpy_gives(
-    sight: Sight, noctaves: int, baseline: int, mask: bool, room: int
+    sight: Sight, noctaves: int, baseline: int, mask: bool, halo: int
 ) -> None:
-    rooms = [room >> octave << 2 for octave in range(noctaves)]
+    halos = [halo >> octave for octave in range(noctaves)]
 
     def by(arithmetic: Arithmetic) -> list[CleanGulp]:
-        return list(clean_by(arithmetic, sight.gulps(), rooms, baseline, mask))
+        return list(clean_by(arithmetic, sight.gulps(), halos, baseline, mask))
 
     for quick, oracle in zip(by(fast), by(plain), strict=True):
         np.testing.assert_array_equal(quick.good, oracle.good)
         np.testing.assert_array_equal(quick.valid, oracle.valid)
-        np.testing.assert_allclose(
-            quick.octaves[0].astype(int), oracle.octaves[0].astype(int), atol=1
-        )
-        for octave, exact in zip(quick.octaves, decimate(quick.octaves[0], noctaves), strict=True):
-            np.testing.assert_array_equal(octave, exact)
-        for octave, padded, space in zip(quick.octaves, quick.padded, rooms, strict=True):
-            assert padded.shape[1] == space + octave.shape[1]
-            assert np.shares_memory(padded[:, space:], octave)
+        nchans, nsamples = quick.samples.shape
+        np.testing.assert_allclose(quick.samples.astype(int), oracle.samples.astype(int), atol=1)
+        for octave, window in enumerate(quick.windows[1:], 1):
+            exact = np.zeros((nchans, 2 * nsamples), np.int8)
+            starts = np.cumsum([0, *(nsamples >> m for m in range(1, octave))]).tolist()
+            plain.decimate(quick.samples, exact, starts)
+            length = nsamples >> octave
+            np.testing.assert_array_equal(
+                window[:, -length:], exact[:, starts[-1] : starts[-1] + length]
+            )
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=20),
+    st.lists(st.integers(0, 1500), min_size=1, max_size=4),
+)
+def test_windows_hold_what_came_before(gaps: list[int], halos: list[int]) -> None:
+    """Of gulps with gaps between them, which begin anew or go on."""
+    nsamples, start, starts = 2 * TILE, 0, []
+    for gap in gaps:
+        start += nsamples * (1 + max(gap - 4, 0))  # most have none
+        starts.append(start)
+    rng = np.random.default_rng(len(gaps))
+    stream = np.zeros((2, start + nsamples), np.int8)
+    for start in starts:
+        stream[:, start : start + nsamples] = rng.integers(1, 100, (2, nsamples))
+    reels = Reels(halos, (nsamples, 2))
+    kept = []
+    for start in starts:
+        rows, coarse, begins = reels.advance(start)
+        rows[:] = stream[:, start : start + nsamples]
+        for octave, begin in enumerate(begins, 1):
+            coarse[:, begin : begin + (nsamples >> octave)] = _thinned(stream, octave)[
+                :, start >> octave : (start + nsamples) >> octave
+            ]
+        kept.append((start + nsamples, reels.windows))
+    # all of them at the end: a later gulp changes none of those before it
+    for stop, windows in kept:
+        for octave, (window, halo) in enumerate(zip(windows, halos, strict=True)):
+            length = (nsamples >> octave) + halo
+            past = np.pad(_thinned(stream, octave), [(0, 0), (length, 0)])
+            end = length + (stop >> octave)
+            np.testing.assert_array_equal(window[:, -length:], past[:, end - length : end])
+
+
+def _thinned(stream: NDArray[np.int8], octave: int) -> NDArray[np.int8]:
+    return stream[:, :: 1 << octave]
 
 
 @settings(deadline=None, max_examples=60)
@@ -314,9 +356,13 @@ def test_deep_octaves_of_the_brightest_signal_do_not_overflow() -> None:
     nsamples = 2 << 10
     spectra = np.full((nsamples, 1), 250, np.uint8)
     zero, one = np.zeros(1, np.float32), np.ones(1, np.float32)
-    octaves = fast.octaves(spectra, np.zeros(nsamples, np.float32), zero, zero, one, [0] * 11)
-    assert len(octaves) == 11
-    assert all((octave == 127).all() for octave in octaves)
+    rows = np.empty((1, nsamples), np.int8)
+    fast.quantise(spectra, np.zeros(nsamples, np.float32), zero, zero, one, rows)
+    coarse = np.zeros((1, nsamples), np.int8)
+    starts = np.cumsum([0, *(nsamples >> octave for octave in range(1, 11))]).tolist()
+    fast.decimate(rows, coarse, starts[:-1])
+    assert (rows == 127).all()
+    assert (coarse[:, : starts[-1]] == 127).all()
 
 
 @pytest.mark.parametrize(("noise_levels", "most"), [(0.5, 1), (1, 3), (2, 15), (10, 255)])
@@ -326,17 +372,17 @@ def test_channels_have_zero_mean_however_few_bits_they_have(noise_levels: float,
     level = most / 2 + 0.3 * rng.standard_normal(32)
     x = level + noise_levels * rng.standard_normal((2**15, 32))
     spectra = np.clip(np.rint(x), 0, most).astype(np.uint8)
-    (gulp,) = clean(gulps([Block(0, spectra)], len(spectra)), 1, 0)
+    (gulp,) = clean(gulps([Block(0, spectra)], len(spectra)), [0], 0)
     assert gulp.good.all()
     # a sixteenth of the samples would give 0.02, rounding alone up to 0.12
-    assert np.abs(gulp.octaves[0].mean(axis=1) / SIGMA).max() < 0.003
+    assert np.abs(gulp.samples.mean(axis=1) / SIGMA).max() < 0.003
 
 
 def test_a_gulp_that_is_not_made_of_tiles_is_refused() -> None:
     with pytest.raises(ValueError, match="whole tiles"):
-        list(clean(gulps([Block(0, noise(100))], 100), 1, 0))
+        list(clean(gulps([Block(0, noise(100))], 100), [0], 0))
     with pytest.raises(ValueError, match="9 octaves"):
-        list(clean(gulps([Block(0, noise(192))], 192), 9, 0))
+        list(clean(gulps([Block(0, noise(192))], 192), [0] * 9, 0))
 
 
 def test_spectra_are_left_as_they_came() -> None:
@@ -352,7 +398,7 @@ def test_a_gain_step_is_followed_at_the_edge_of_a_gulp_too(at: int) -> None:
     spectra = noise(4 * GULP)
     spectra[at:] += np.linspace(1, 3, NCHANS, dtype=np.float32)
     flat = cleaned(spectra, baseline=800)
-    band = np.concatenate([g.octaves[0].sum(axis=0) for g in flat]) / (SIGMA * 8)
+    band = np.concatenate([g.samples.sum(axis=0) for g in flat]) / (SIGMA * 8)
     # the best boxcar of 100 samples anywhere, where the step alone gives 80
     sums = np.convolve(band, np.ones(100), "valid") / 10
     assert np.abs(sums).max() < 9
@@ -364,7 +410,7 @@ def test_a_bright_pulse_is_no_change_of_gain() -> None:
     for channel in range(NCHANS):  # 8 samples long, swept over 1000
         first = 3000 + 16 * channel
         spectra[first : first + 8, channel] += 12 * scale[channel]
-    rows = np.concatenate([g.octaves[0] for g in cleaned(spectra, baseline=1200)], axis=1)
+    rows = np.concatenate([g.samples for g in cleaned(spectra, baseline=1200)], axis=1)
     height = [rows[c, 3000 + 16 * c : 3008 + 16 * c].mean() / SIGMA for c in range(NCHANS)]
     assert np.mean(height) == pytest.approx(12, rel=0.02)
 

@@ -11,12 +11,12 @@ from mlppa.dedisperse import (
     GROUP,
     MARGIN,
     Grid,
+    Kernel,
     Octave,
     Peaks,
-    empty_rows,
+    Window,
     octaves,
     oracle,
-    padded_rows,
 )
 from mlppa.dedisperse.boxcars import SCORE_COUNTS, scores
 from mlppa.dedisperse.engine import Engine
@@ -24,6 +24,7 @@ from mlppa.dedisperse.exact import shift_sum
 from mlppa.dedisperse.oracle import Oracle, exact_delays, tree_sums
 from mlppa.dedisperse.tree import node_delays, plan_tree
 from mlppa.dispersion import channel_shape, delay_s, dm_per_sample
+from mlppa.rows import empty_rows, padded_rows
 
 ENGINE = Engine(threads=2)
 ALL = -1e9
@@ -34,6 +35,15 @@ def rows_for(octave: Octave, tiles: int, seed: int, most: int = 15) -> Int8Array
     rows = empty_rows(len(octave.shape), octave.halo + tiles * octave.tile)
     rows[:] = rng.integers(-most, most + 1, rows.shape)
     return rows
+
+
+def peaks_of(kernel: Kernel, rows: Int8Array, octave: Octave, threshold: float) -> Peaks:
+    (peaks,) = kernel([Window(rows, octave, threshold)])
+    return peaks
+
+
+def as_the_engine(octave: Octave) -> Oracle:
+    return Oracle(ENGINE.trees(octave))
 
 
 def assert_same(one: Peaks, other: Peaks) -> None:
@@ -65,10 +75,12 @@ def test_the_engine_equals_the_oracle(
     for octave in octaves(grid, freqs, 1e-3):
         rows = rows_for(octave, tiles, seed)
         rows[seed % nchans] = 0  # a masked channel
-        plain = Oracle(ENGINE.trees(octave))
-        assert_same(ENGINE(rows, octave, ALL), plain(rows, octave, ALL))
+        plain = as_the_engine(octave)
+        assert_same(peaks_of(ENGINE, rows, octave, ALL), peaks_of(plain, rows, octave, ALL))
         threshold = 3.0 * rows.std() * np.sqrt(nchans)
-        assert_same(ENGINE(rows, octave, threshold), plain(rows, octave, threshold))
+        assert_same(
+            peaks_of(ENGINE, rows, octave, threshold), peaks_of(plain, rows, octave, threshold)
+        )
 
 
 @given(
@@ -80,7 +92,10 @@ def test_any_list_of_sweeps_can_be_planned(sweeps: list[int], nchans: int) -> No
     shape = channel_shape(np.linspace(800, 400, nchans))
     octave = Octave(0, np.array(sorted(sweeps)), shape, 3)
     rows = rows_for(octave, 1, seed=1)
-    assert_same(ENGINE(rows, octave, ALL), Oracle(ENGINE.trees(octave))(rows, octave, ALL))
+    assert_same(
+        peaks_of(ENGINE, rows, octave, ALL),
+        peaks_of(as_the_engine(octave), rows, octave, ALL),
+    )
 
 
 @pytest.mark.parametrize("nchans", [300, 1100])
@@ -88,7 +103,10 @@ def test_deep_trees_equal_the_oracle(nchans: int) -> None:
     shape = channel_shape(np.linspace(1500, 1100, nchans))
     octave = Octave(0, np.arange(0, 300, 7), shape, 6)
     rows = rows_for(octave, 3, seed=5)
-    assert_same(ENGINE(rows, octave, ALL), Oracle(ENGINE.trees(octave))(rows, octave, ALL))
+    assert_same(
+        peaks_of(ENGINE, rows, octave, ALL),
+        peaks_of(as_the_engine(octave), rows, octave, ALL),
+    )
 
 
 @pytest.mark.parametrize("nchans", [16, 100, 1024])
@@ -120,7 +138,7 @@ def test_bright_bursts_saturate_and_are_found() -> None:
     (octave,) = octaves(Grid(dm_max=100, width_max_s=0.05), freqs, 1e-3)
     rows = rows_for(octave, 1, seed=1, most=8)
     rows[:, octave.halo + 100 :] = 127
-    peaks = ENGINE(rows, octave, 0.9 * 64 * 127 / 8)
+    peaks = peaks_of(ENGINE, rows, octave, 0.9 * 64 * 127 / 8)
     assert len(peaks.score)
     assert peaks.score.max() <= 32767 * SCORE_COUNTS
 
@@ -134,9 +152,9 @@ def test_rows_of_any_layout_are_taken() -> None:
     stretch = longer[:, 500 : 500 + rows.shape[1]]
     stretch[:] = rows
     assert padded_rows(stretch) is stretch
-    assert_same(ENGINE(stretch, octave, ALL), ENGINE(rows, octave, ALL))
+    assert_same(peaks_of(ENGINE, stretch, octave, ALL), peaks_of(ENGINE, rows, octave, ALL))
     for other in (np.ascontiguousarray(rows), np.asfortranarray(rows), rows[:, ::1].copy("K")):
-        assert_same(ENGINE(other, octave, ALL), ENGINE(rows, octave, ALL))
+        assert_same(peaks_of(ENGINE, other, octave, ALL), peaks_of(ENGINE, rows, octave, ALL))
 
 
 def test_scores_are_boxcar_sums_over_the_root_of_their_width() -> None:
@@ -168,12 +186,12 @@ def test_a_dispersed_impulse_is_whole_in_the_row_of_its_dm(dm: float) -> None:
     (octave,) = octaves(Grid(dm_max=400, width_max_s=0.01), freqs, 1e-3)
     row = int(np.abs(octave.sweeps * dm_per_sample(freqs, 1e-3) - dm).argmin())
     exact_dm = octave.sweeps[row] * dm_per_sample(freqs, 1e-3)
-    rows = empty_rows(64, octave.halo + octave.tile)
+    rows = padded_rows(np.zeros((64, octave.halo + octave.tile), np.int8))
     delays = np.floor(delay_s(exact_dm, freqs, freqs.max()) / 1e-3 + 0.5).astype(int)
     np.testing.assert_array_equal(delays, exact_delays(octave)[row])
     # it leaves the bottom of the band at output 70
     rows[np.arange(64), octave.halo + 70 - octave.sweeps[row] + delays] = 100
-    peaks = Oracle()(rows, octave, 6300)
+    peaks = peaks_of(Oracle(), rows, octave, 6300)
     assert peaks.group.tolist() == [row // GROUP]
     assert peaks.block.tolist() == [(70 + MARGIN // 2) // BLOCK]
     assert peaks.score[0] == pytest.approx(6400, rel=0.001)

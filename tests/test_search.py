@@ -1,14 +1,15 @@
 """A pulse put in at t, DM and S/N comes out there, once; noise stays quiet."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from mlppa.data import Block, Candidate, FilterbankHeader, Int8Array
-from mlppa.dedisperse import Octave, Peaks
+from mlppa.data import Block, Candidate, FilterbankHeader
+from mlppa.dedisperse import Peaks, Window
 from mlppa.dedisperse.engine import Engine
 from mlppa.dedisperse.oracle import Oracle
 from mlppa.search import search
@@ -166,11 +167,11 @@ def test_the_oracle_finds_what_the_kernel_finds() -> None:
     from mlppa.clean import clean
     from mlppa.gulps import gulps
 
-    def as_the_tree(rows: Int8Array, octave: Octave, threshold: float) -> Peaks:
-        return Oracle(ENGINE.trees(octave))(rows, octave, threshold)
+    def as_the_tree(windows: Sequence[Window]) -> list[Peaks]:
+        return [Oracle(ENGINE.trees(w.octave))([w])[0] for w in windows]
 
     block = cut(recorded(SKY), [3000])[0]
-    cleaned = list(clean(gulps([block], plan.gulp), plan.search.noctaves, plan.baseline))
+    cleaned = list(clean(gulps([block], plan.gulp), plan.search.halos, plan.baseline))
     slow = [c for item in search(cleaned, plan.search, as_the_tree) for c in item.candidates]
     assert slow == [c for item in searched([block], HEADER) for c in item.candidates]
     assert len(slow) == 2

@@ -7,7 +7,8 @@ eats pulses of low DM. Only its slow part goes, see `baseline`. Short bursts sta
 the search has DM 0 among its trials to know them.
 
 What touches every sample stands in `fast`, compiled, and once more in `plain`, the
-oracle. It runs over the spectra as they came: only int8 is ever transposed.
+oracle. It runs over the spectra as they came: only int8 is ever transposed, and written
+to `reels`, behind what came before.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,9 +21,10 @@ from ..data import BoolArray, CleanGulp, Float32Array, Gulp, Int8Array
 from ..metrics import MASKED_CHANNELS
 from .baseline import Stretch, follow
 from .moments import Judgement, clipped_moments
-from .plain import SIGMA, TILE, decimate
+from .plain import SIGMA, TILE
+from .reels import Reels
 
-__all__ = ["SIGMA", "TILE", "Arithmetic", "clean", "clean_by", "clipped_moments", "decimate"]
+__all__ = ["SIGMA", "TILE", "Arithmetic", "clean", "clean_by", "clipped_moments"]
 
 #: Number types that are compiled for; others become 32-bit floats first.
 COMPILED = frozenset(map(np.dtype, ("u1", "i1", "u2", "i2", "f4")))
@@ -61,26 +63,25 @@ class Arithmetic(Protocol):
         """Take the median of a window around each sample."""
         ...
 
-    def octaves(
+    def quantise(
         self,
         spectra: NDArray[np.generic],
         slow: Float32Array,
         mean: Float32Array,
         response: Float32Array,
         scale: Float32Array,
-        rooms: Sequence[int],
-    ) -> tuple[Int8Array, ...]:
-        """Quantise, transpose and decimate."""
+        rows: Int8Array,
+    ) -> None:
+        """Bring to zero mean and whole counts, and transpose."""
+        ...
+
+    def decimate(self, rows: Int8Array, coarse: Int8Array, starts: Sequence[int]) -> None:
+        """Average in time by 2, 4, ..."""
         ...
 
 
 def clean(
-    gulps: Iterable[Gulp],
-    noctaves: int,
-    baseline: int,
-    *,
-    mask: bool = True,
-    rooms: Sequence[int] = (),
+    gulps: Iterable[Gulp], halos: Sequence[int], baseline: int, *, mask: bool = True
 ) -> Iterator[CleanGulp]:
     """Normalise, mask and quantise a stream.
 
@@ -88,16 +89,15 @@ def clean(
     ----------
     gulps
         Gulps in time order, all of one length, a multiple of `TILE` and of
-        ``2**(noctaves - 1)``.
-    noctaves
-        How many time resolutions to make; each is half of the one before.
+        ``2**(len(halos) - 1)``.
+    halos
+        For each time resolution, each being half of the one before, how many samples to
+        have in front of every gulp.
     baseline
         Window of the running median in samples; 0 leaves the baseline alone.
     mask
         Whether to leave out channels that differ from their neighbours; dead channels
         and what is not a number are always left out.
-    rooms
-        Samples to leave in front of each octave, multiples of 4; see `CleanGulp.padded`.
 
     Yields
     ------
@@ -106,38 +106,38 @@ def clean(
     """
     from . import fast
 
-    return clean_by(fast, gulps, rooms or (0,) * noctaves, baseline, mask)
+    return clean_by(fast, gulps, halos, baseline, mask)
 
 
 def clean_by(
     arithmetic: Arithmetic,
     gulps: Iterable[Gulp],
-    rooms: Sequence[int],
+    halos: Sequence[int],
     baseline: int,
     mask: bool,
 ) -> Iterator[CleanGulp]:
     """Clean with an arithmetic of choice; see `clean`."""
     last: Judgement | None = None
-    for before, (gulp, sky), after in _with_neighbours(_prepared(arithmetic, gulps, len(rooms))):
+    reels: Reels | None = None
+    for before, (gulp, sky), after in _with_neighbours(_prepared(arithmetic, gulps, len(halos))):
         slow = follow(arithmetic, sky, before, after, baseline)
         # A short piece at the edge of a gap is judged by the gulp before it.
         if last is None or np.count_nonzero(sky.valid) >= len(sky.valid) // 8:
             last = Judgement.of(arithmetic, sky.spectra, slow, mask)
         MASKED_CHANNELS.set(int(np.count_nonzero(~last.good)))
         valid = sky.valid if last.good.any() else np.zeros_like(sky.valid)
-        padded = arithmetic.octaves(
-            sky.spectra, slow.series, last.mean, slow.response, last.scale, rooms
-        )
-        octaves = tuple(one[:, room:] for one, room in zip(padded, rooms, strict=True))
+        reels = reels or Reels(halos, sky.spectra.shape)
+        rows, coarse, starts = reels.advance(gulp.start)
+        arithmetic.quantise(sky.spectra, slow.series, last.mean, slow.response, last.scale, rows)
+        arithmetic.decimate(rows, coarse, starts)
         yield CleanGulp(
             start=gulp.start,
-            octaves=octaves,
+            windows=reels.windows,
             good=last.good,
             valid=valid,
             first=gulp.first,
             last=gulp.last,
             missing=gulp.missing,
-            padded=padded,
         )
 
 

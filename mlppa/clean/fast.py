@@ -10,10 +10,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
+from numba import int8, int16, int32, njit, uint64
 from numpy.typing import NDArray
 
 from ..data import BoolArray, Float32Array, Int8Array
+from ..rows import Rows, flat
 from .plain import (
     BAND_CLIP_SIGMA,
     BIN,
@@ -28,9 +29,6 @@ from .plain import (
 
 #: 32-bit sums go into 64-bit ones after this many groups.
 FLUSH = 32
-
-#: Sums of 2**8 samples, those of nine octaves, fit into 16 bits.
-DEEPEST_NARROW_SUMS = 9
 
 #: Vector code for sums, with NaN and infinity kept: they mean something.
 FAST = {"contract", "reassoc", "nsz"}
@@ -79,42 +77,23 @@ def running_median(series: Float32Array, window: int) -> Float32Array:
     return out
 
 
-def octaves(
+def quantise(
     spectra: NDArray[np.generic],
     slow: Float32Array,
     mean: Float32Array,
     response: Float32Array,
     scale: Float32Array,
-    rooms: Sequence[int],
-) -> tuple[Int8Array, ...]:
-    """Quantise, transpose and decimate; see `plain.octaves`.
-
-    The first octave, which is kept for long, is no part of the others, which are not. Rows
-    of a length that is no power of two do not compete for the same lines of a cache.
-    """
-    nsamples, nchans = spectra.shape
-    noctaves = len(rooms)
-    lengths = [room + (nsamples >> m) for m, room in enumerate(rooms)]
-    samples = _rows(nchans, lengths[0])
+    rows: Int8Array,
+) -> None:
+    """Quantise and transpose; see `plain.quantise`."""
     model = np.stack([mean, response * scale, scale])
-    _quantise(spectra, slow, model, samples.view(np.uint32), rooms[0] // 4)
-    ends = np.cumsum(lengths[1:], dtype=np.int64)
-    coarse = _rows(nchans, int(ends[-1]) if noctaves > 1 else 0)
-    narrow = noctaves <= DEEPEST_NARROW_SUMS
-    scratch = np.empty((2, nsamples // 2), np.int16 if narrow else np.int32)
-    starts = ends - [nsamples >> m for m in range(1, noctaves)]
-    _decimate(samples, rooms[0], coarse, starts.astype(np.int64), nsamples, scratch)
-    decimated = (
-        coarse[:, end - length : end]
-        for end, length in zip(ends.tolist(), lengths[1:], strict=True)
-    )
-    return (samples[:, : lengths[0]], *decimated)
+    _quantise(spectra, slow, model, rows.view(np.uint32))
 
 
-def _rows(nchans: int, nsamples: int) -> Int8Array:
-    # one row more: a kernel may read a little beyond the last one
-    stride = TILE * (-(-nsamples // TILE) | 1)
-    return np.empty((nchans + 1, stride), np.int8)[:nchans]
+def decimate(rows: Int8Array, coarse: Int8Array, starts: Sequence[int]) -> None:
+    """Average in time by 2, 4, ...; see `plain.decimate`."""
+    sums = np.empty(rows.shape[1], np.int16)
+    _decimate(flat(rows.view(np.int16)), flat(coarse), np.array(starts, np.int64), sums, len(rows))
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
@@ -221,7 +200,6 @@ def _quantise(
     slow: Float32Array,
     model: Float32Array,
     words: NDArray[np.uint32],
-    first: int,
 ) -> None:
     """Write four samples at a time, as one word (the first one lowest) of each channel's row."""
     nsamples, nchans = spectra.shape
@@ -247,44 +225,50 @@ def _quantise(
                     word |= np.uint32(count) << np.uint32(8 * k)
                 tile[i, c] = word
         for c in range(nchans):
-            line = words[c, first + start // 4 : first + start // 4 + TILE // 4]
+            line = words[c, start // 4 : start // 4 + TILE // 4]
             for i in range(TILE // 4):
                 line[i] = tile[i, c]
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
 def _decimate(
-    samples: Int8Array,
-    first: int,
-    coarse: Int8Array,
-    starts: NDArray[np.int64],
-    nsamples: int,
-    scratch: NDArray[np.signedinteger],
+    pairs: Rows, coarse: Rows, starts: NDArray[np.int64], sums: NDArray[np.int16], nchans: int
 ) -> None:
-    """Fill in the octaves behind the first one, from their starts on in each row."""
-    sums, sums_before = scratch[0], scratch[1]
-    for c in range(coarse.shape[0]):
-        row, length = coarse[c], nsamples
+    """Sum up a row's pairs, and those sums', each level of sums behind the one below it."""
+    narrow, both = pairs.values, sums.view(np.int32)
+    for c in range(nchans):
+        n, below, to = uint64(pairs.nsamples), uint64(c * pairs.stride), uint64(0)
         for m in range(len(starts)):
-            length //= 2
-            out = row[starts[m] : starts[m] + length]
-            scale = np.float32(math.sqrt(0.5 ** (m + 1)))
             if m == 0:
-                _halve(samples[c, first : first + nsamples], sums, out, scale)
+                _sum_pairs(narrow, below, sums, to, n)
             else:
-                _halve(sums_before, sums, out, scale)
-            sums, sums_before = sums_before, sums
+                _sum_wide_pairs(both, below, sums, to, n)
+            out = uint64(c * coarse.stride + starts[m])
+            _round(sums, to, np.float32(math.sqrt(0.5 ** (m + 1))), coarse.values, out, n)
+            below, to, n = to >> uint64(1), to + n, n >> uint64(1)
 
 
-@njit(nogil=True, cache=True, boundscheck=False)
-def _halve(
-    samples: NDArray[np.signedinteger],
-    sums: NDArray[np.signedinteger],
-    out: Int8Array,
-    scale: np.float32,
-) -> None:
+@njit(boundscheck=False, forceinline=True)
+def _sum_pairs(pairs, first, sums, to, n):  # type: ignore[no-untyped-def]
+    """Add samples, read two at a time."""
+    for i in range(n):
+        both = pairs[first + i]
+        low, high = int16(int16(both << int16(8)) >> int16(8)), int16(both >> int16(8))
+        sums[to + i] = int16(low + high)
+
+
+@njit(boundscheck=False, forceinline=True)
+def _sum_wide_pairs(pairs, first, sums, to, n):  # type: ignore[no-untyped-def]
+    """Add sums, read two at a time."""
+    for i in range(n):
+        both = pairs[first + i]
+        low, high = int32(int32(both << int32(16)) >> int32(16)), int32(both >> int32(16))
+        sums[to + i] = int16(min(max(int32(low + high), int32(-32768)), int32(32767)))
+
+
+@njit(boundscheck=False, forceinline=True)
+def _round(sums, first, scale, out, to, n):  # type: ignore[no-untyped-def]
     most = np.float32(MOST_COUNTS)
-    for i in range(len(out)):
-        sums[i] = np.int32(samples[2 * i]) + np.int32(samples[2 * i + 1])
-        z = np.rint(np.float32(sums[i]) * scale)
-        out[i] = np.int8(np.int32(min(max(z, -most), most)))
+    for i in range(n):
+        z = np.rint(np.float32(sums[first + i]) * scale)
+        out[to + i] = int8(int32(min(max(z, -most), most)))

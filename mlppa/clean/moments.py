@@ -79,17 +79,21 @@ class Judgement:
         # What is left where the two cancel is rounding, not noise.
         good &= variance > 1e-3 * np.square(shift)
         if mask and np.count_nonzero(good) >= FEWEST_CHANNELS:
-            good &= ~_outliers(np.log(np.where(good, std, 1)), good, OUTLIER_STD)
+
+            def stands_out(values: NDArray[np.floating], least: float) -> BoolArray:
+                return _outliers(arithmetic, values, good, least)
+
+            good &= ~stands_out(np.log(np.where(good, std, 1)), OUTLIER_STD)
             # White noise gives 0, a carrier that goes on and off gives more. Pulses
             # raise it in all channels alike, which does not matter.
             covariance = lagged / count - np.square(shift)
             correlation = covariance / np.where(good, variance, 1)
-            good &= ~_outliers(correlation, good, OUTLIER_CORRELATION)
+            good &= ~stands_out(correlation, OUTLIER_CORRELATION)
             # Interference that comes in bursts is what clipping leaves out.
             bursts = 1 - count / max(float(count.max()), 1)
-            good &= ~_outliers(bursts, good, OUTLIER_BURSTS)
+            good &= ~stands_out(bursts, OUTLIER_BURSTS)
             # It is rare, but a pulse shows in all channels in turn, whatever its DM.
-            good &= ~_outliers(baseline.peaks, good, OUTLIER_PEAK)
+            good &= ~stands_out(baseline.peaks, OUTLIER_PEAK)
         return cls(mean.astype(np.float32), std, good)
 
 
@@ -168,15 +172,15 @@ def _reach(std: NDArray[np.floating]) -> Float32Array:
     return np.asarray(np.minimum(CLIP_SIGMA * std, HUGE), np.float32)
 
 
-def _outliers(values: NDArray[np.floating], good: BoolArray, least: float) -> BoolArray:
+def _outliers(
+    arithmetic: "Arithmetic", values: NDArray[np.floating], good: BoolArray, least: float
+) -> BoolArray:
     """Find channels whose value stands out from the running median of their neighbours."""
     channels = np.flatnonzero(good)
-    v = values[channels].astype(np.float64)
+    v = values[channels].astype(np.float32)
     radius = min(max(len(v) // 32, 4), 16)
-    padded = np.pad(v, radius, mode="reflect")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1)
-    excess = v - np.median(windows, axis=1)
-    robust_std = 1.4826 * np.median(np.abs(excess))
+    excess = v - arithmetic.running_median(v, 2 * radius + 1)
+    robust_std = 1.4826 * float(np.median(np.abs(excess)))
     out = np.zeros(len(values), np.bool_)
     out[channels] = np.abs(excess) > max(OUTLIER_SIGMA * robust_std, least)
     return out

@@ -127,28 +127,28 @@ def running_median(series: Float32Array, window: int) -> Float32Array:
 
 
 @np.errstate(invalid="ignore", over="ignore")
-def octaves(
+def quantise(
     spectra: NDArray[np.generic],
     slow: Float32Array,
     mean: Float32Array,
     response: Float32Array,
     scale: Float32Array,
-    rooms: Sequence[int],
-) -> tuple[Int8Array, ...]:
-    """Bring channels to zero mean and whole counts, 0 where there is no signal; decimate.
-
-    Each octave comes with so much room in front of it, for past samples: what stands there
-    means nothing.
+    rows: Int8Array,
+) -> None:
+    """Bring channels to zero mean and whole counts, 0 where there is no signal; transpose.
 
     Input of few bits has few values, which would all be rounded the same way: a channel
     off by a quarter of a count, all of them together by several sigma of a long boxcar.
     So a `dither` goes before rounding: it is right on average, whatever the values.
+
+    Parameters
+    ----------
+    rows
+        Out: shape (nchans, nsamples).
     """
     z = (spectra.astype(np.float32) - mean) * scale - (response * scale) * slow[:, None]
     z = np.where(np.abs(z) <= HUGE, z, np.float32(0))
-    counts = np.rint(np.clip(z + dither(*z.shape), -MOST_COUNTS, MOST_COUNTS)).astype(np.int8)
-    made = decimate(np.ascontiguousarray(counts.T), len(rooms))
-    return tuple(np.pad(o, [(0, 0), (room, 0)]) for o, room in zip(made, rooms, strict=True))
+    rows[:] = np.rint(np.clip(z + dither(*z.shape), -MOST_COUNTS, MOST_COUNTS)).T
 
 
 def dither(nsamples: int, nchans: int) -> Float32Array:
@@ -162,20 +162,22 @@ def dither(nsamples: int, nchans: int) -> Float32Array:
     return (phase * phase).view(np.int32).astype(np.float32) * np.float32(2.0**-32)
 
 
-def decimate(rows: Int8Array, noctaves: int) -> tuple[Int8Array, ...]:
-    """Average rows in time by 1, 2, 4, ...; each octave keeps SIGMA counts of noise.
+def decimate(rows: Int8Array, coarse: Int8Array, starts: Sequence[int]) -> None:
+    """Average rows in time by 2, 4, ...; each octave keeps SIGMA counts of noise.
+
+    Sums are of 16 bits: those of 512 samples and more may saturate, far above `MOST_COUNTS`.
 
     Parameters
     ----------
     rows
-        int8, shape (nchans, nsamples), nsamples a multiple of ``2**(noctaves - 1)``.
-    noctaves
-        Number of octaves, the first one being ``rows`` itself.
+        Shape (nchans, nsamples), nsamples a multiple of ``2**len(starts)``.
+    coarse
+        Out: rows that hold all octaves, shape (nchans, any).
+    starts
+        Where the octaves begin in them.
     """
-    octaves = [rows]
     sums = rows.astype(np.int32)
-    for octave in range(1, noctaves):
-        sums = sums[:, ::2] + sums[:, 1::2]
+    for octave, start in enumerate(starts, 1):
+        sums = np.clip(sums[:, ::2] + sums[:, 1::2], -(2**15), 2**15 - 1)
         scaled = np.rint(sums * np.float32(2.0 ** (-octave / 2)))
-        octaves.append(np.clip(scaled, -MOST_COUNTS, MOST_COUNTS).astype(np.int8))
-    return tuple(octaves)
+        coarse[:, start : start + sums.shape[1]] = np.clip(scaled, -MOST_COUNTS, MOST_COUNTS)

@@ -5,9 +5,10 @@ sample after t, whatever its DM. So all rows advance together with the data, not
 is carried but past samples, and the end of a file needs no care of its own.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,45 +114,29 @@ class Peaks:
         return np.where(self.level == 0, 2, 7 * 2**self.level // 2)
 
 
+class Window(NamedTuple):
+    """What is to be screened: the trials of one octave.
+
+    Parameters
+    ----------
+    rows
+        int8 (nchans, halo + n), n a multiple of `Octave.tile`: boxcars that end on one of
+        the last n samples are screened (with a lag of MARGIN / 2 samples).
+    threshold
+        Peaks come out from this score on, in counts.
+    """
+
+    rows: Int8Array
+    octave: Octave
+    threshold: float
+
+
 class Kernel(Protocol):
-    """Dedisperses and screens: the one part that differs between processors.
+    """Dedisperses and screens: the one part that differs between processors."""
 
-    ``rows`` is int8 (nchans, halo + n), n a multiple of `Octave.tile`; boxcars that end
-    on one of the last n samples are screened (with a lag of MARGIN / 2 samples). Peaks
-    come out from ``threshold`` (in counts) on, in the order of group and block.
-    """
-
-    def __call__(self, rows: Int8Array, octave: Octave, threshold: float) -> Peaks:
-        """Screen all rows of an octave."""
+    def __call__(self, windows: Sequence[Window]) -> list[Peaks]:
+        """Screen all rows of each window; its peaks in the order of group and block."""
         ...
-
-
-def empty_rows(nchans: int, nsamples: int) -> Int8Array:
-    """Make room for rows as kernels like them.
-
-    A stride that is an odd multiple of 64 bytes keeps channels out of each other's
-    cache sets; what follows the last row may be read, though not used.
-    """
-    stride = _stride(nsamples)
-    return np.zeros((nchans + 1) * stride, np.int8)[: nchans * stride].reshape(nchans, stride)[
-        :, :nsamples
-    ]
-
-
-def _stride(nsamples: int) -> int:
-    return (-(-nsamples // 64) | 1) * 64
-
-
-def padded_rows(rows: Int8Array) -> Int8Array:
-    """Give rows as `empty_rows` lays them out; a copy only if they do not lie so.
-
-    A stretch of longer rows of `empty_rows` lies so, too.
-    """
-    if rows.base is not None and rows.strides[0] % 128 == 64 and rows.strides[1] == 1:
-        return rows
-    padded = empty_rows(*rows.shape)
-    padded[:] = rows
-    return padded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,16 @@
 """The CPU's kernel: trees over runs of rows, shared out to threads."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from threading import local
+from typing import NamedTuple
 
 import numpy as np
 
 from ..data import Int8Array
-from . import BLOCK, GROUP, MARGIN, NARROW_HALO, Octave, Peaks, empty_rows, padded_rows
+from ..rows import CACHE_LINE, empty_rows, flat, padded_rows
+from . import BLOCK, GROUP, MARGIN, NARROW_HALO, Octave, Peaks, Window
 from .arrays import Best, Code, Data, Room, Task
 from .boxcars import SCORE_COUNTS
 from .program import Program, compile_tree
@@ -22,8 +26,14 @@ RUN_ROWS = 512
 #: So many samples of a row are made at a time.
 TILE = 2048
 
-#: In bytes.
-CACHE_LINE = 64
+
+class _Job(NamedTuple):
+    """A run of rows, ``above`` groups from the first one of its window."""
+
+    program: Program
+    data: Data
+    task: Task
+    above: int
 
 
 class Engine:
@@ -50,7 +60,7 @@ class Engine:
 
         exact.warm_up()
         least = Octave(0, np.zeros(1, np.int64), np.array([0.0, 1.0]), 5)
-        self(empty_rows(2, least.halo + least.tile), least, 1.0)
+        self([Window(empty_rows(2, least.halo + least.tile), least, 1.0)])
         self._programs.clear()
 
     def delays(self, octave: Octave) -> Ints:
@@ -62,34 +72,30 @@ class Engine:
         """Give the plans of all runs of rows; see `oracle.Oracle`."""
         return [program.tree for _, program in self._plan(octave)]
 
-    def __call__(self, rows: Int8Array, octave: Octave, threshold: float) -> Peaks:
-        """Screen all rows of an octave."""
-        rows = padded_rows(rows)
-        stride = rows.strides[0]
-        samples = stride * (len(rows) - 1) + rows.shape[1]
-        raw = np.lib.stride_tricks.as_strided(rows, (samples,), (1,))
-        starts = np.argsort(octave.shape, kind="stable") * stride
-        data = Data(raw, starts, int(octave.sweeps[-1]) + MARGIN // 2)
-        outputs = rows.shape[1] - octave.halo
-        lowest = int(np.clip(np.ceil(threshold / SCORE_COUNTS), -32768, 32767))
-        task = Task(TILE, octave.past, outputs, octave.levels, lowest)
+    def __call__(self, windows: Sequence[Window]) -> list[Peaks]:
+        """Screen; the parts of all windows are shared out at once."""
+        jobs = [self._jobs(window) for window in windows]
+        found = self._map(self._screen, (job for of_one in jobs for job in of_one))
+        return [_joined(list(islice(found, len(of_one)))) for of_one in jobs]
 
-        def screen(part: tuple[slice, Program]) -> Peaks:
-            where, program = part
-            return self._screen(program, data, task, where.start // GROUP)
-
-        found = list(self._map(screen, self._plan(octave)))
-        return Peaks(
-            np.concatenate([f.group for f in found]),
-            np.concatenate([f.block for f in found]),
-            np.concatenate([f.score for f in found]),
-            np.concatenate([f.level for f in found]),
+    def _jobs(self, window: Window) -> list[_Job]:
+        rows, octave = padded_rows(window.rows), window.octave
+        data = Data(
+            flat(rows).values,
+            np.argsort(octave.shape, kind="stable") * rows.strides[0],
+            int(octave.sweeps[-1]) + MARGIN // 2,
         )
+        outputs = rows.shape[1] - octave.halo
+        lowest = int(np.clip(np.ceil(window.threshold / SCORE_COUNTS), -32768, 32767))
+        task = Task(TILE, octave.past, outputs, octave.levels, lowest)
+        plan = self._plan(octave)
+        return [_Job(program, data, task, part.start // GROUP) for part, program in plan]
 
-    def _screen(self, program: Program, data: Data, task: Task, above: int) -> Peaks:
-        """Screen a run of rows, ``above`` groups from the first one."""
+    def _screen(self, job: _Job) -> Peaks:
+        """Screen a run of rows."""
         from . import kernels
 
+        program, data, task, above = job
         shape = -(-len(program.roots) // GROUP), task.outputs // BLOCK
         score, level = np.empty(shape, np.int16), np.empty(shape, np.uint8)
         best = Best(score.reshape(-1), level.reshape(-1))
@@ -148,3 +154,13 @@ def _runs(sweeps: Ints) -> list[slice]:
         runs.append(slice(start, stop))
         start = stop
     return runs
+
+
+def _joined(parts: list[Peaks]) -> Peaks:
+    """Put the peaks of all runs of an octave together."""
+    return Peaks(
+        np.concatenate([part.group for part in parts]),
+        np.concatenate([part.block for part in parts]),
+        np.concatenate([part.score for part in parts]),
+        np.concatenate([part.level for part in parts]),
+    )

@@ -1,13 +1,13 @@
 """Exact sums of a few series, for measuring pulses and cutting images."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numba import int16, int32, njit, uint64
 from numpy.typing import NDArray
 
 from ..data import BoolArray, CleanGulp, History, Int8Array
+from ..rows import Rows, flat
 
 #: So many int8 samples always fit into an int16 sum.
 EXACT_CHANNELS = 256
@@ -33,24 +33,6 @@ class Strips:
     weights: Int8Array | None
 
 
-class Rows(NamedTuple):
-    """Rows as one array, and the distance and the length of rows in it.
-
-    Of that the compiler knows that neighbours lie side by side.
-    """
-
-    values: Int8Array
-    stride: int
-    nsamples: int
-
-
-def flat(rows: Int8Array) -> Rows:
-    """Give an array of rows, shape (nrows, nsamples), as a kernel likes it."""
-    (nrows, nsamples), stride = rows.shape, rows.strides[0]
-    whole = np.lib.stride_tricks.as_strided(rows, ((nrows - 1) * stride + nsamples,), (1,))
-    return Rows(whole, stride, nsamples)
-
-
 def strips(history: History, starts: NDArray[np.int64], nsamples: int) -> Strips:
     """Copy ``nsamples`` of each channel from its own start, ``starts`` of shape (nchans,)."""
     first, last = int(starts.min()), int(starts.max()) + nsamples
@@ -62,7 +44,7 @@ def strips(history: History, starts: NDArray[np.int64], nsamples: int) -> Strips
     weights = None if whole else np.zeros(shape, np.int8)
     for gulp in history.between(first, last):
         begins = starts[channels] - gulp.start
-        _copy(flat(gulp.octaves[0]), channels, begins, samples)
+        _copy(flat(gulp.samples), channels, begins, samples)
         if weights is not None:
             _copy_valid(gulp.good, gulp.valid, begins, weights)
     return Strips(channels, samples, weights)
@@ -157,9 +139,9 @@ def band_sum(
     cells = np.full(nsamples, count, np.int32)
     for gulp in history.between(first, last):
         begins = starts - gulp.start
-        _add_band(flat(gulp.octaves[0]), gulp.good, begins, sums)
+        _add_band(flat(gulp.samples), gulp.good, begins, sums)
         if good is None:
-            valid = np.broadcast_to(gulp.valid.view(np.int8), gulp.octaves[0].shape)
+            valid = np.broadcast_to(gulp.valid.view(np.int8), gulp.samples.shape)
             _add_band(flat(valid), gulp.good, begins, cells)
     return sums, cells
 
@@ -199,7 +181,7 @@ def pixels(
     cells = None if whole else np.zeros_like(sums)
     for gulp in history.between(first, last):
         begins = starts - gulp.start
-        _add_pixels(flat(gulp.octaves[0]), begins, pixel, sums)
+        _add_pixels(flat(gulp.samples), begins, pixel, sums)
         if cells is not None:
             before = np.concatenate([[0], np.cumsum(gulp.valid)])
             _count_pixels(gulp.good, before, begins, pixel, cells)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Int8Array
-from . import BLOCK, GROUP, MARGIN, Octave, Peaks
+from . import BLOCK, GROUP, MARGIN, Octave, Peaks, Window
 from .boxcars import SCORE_COUNTS, scores
 from .tree import Node
 
@@ -25,8 +25,11 @@ class Oracle:
     def __init__(self, trees: Sequence[Node] | None = None) -> None:
         self._trees = trees
 
-    def __call__(self, rows: Int8Array, octave: Octave, threshold: float) -> Peaks:
-        """Screen all rows of an octave; see `dedisperse.Kernel`."""
+    def __call__(self, windows: Sequence[Window]) -> list[Peaks]:
+        """Screen; see `dedisperse.Kernel`."""
+        return [self._screen(*window) for window in windows]
+
+    def _screen(self, rows: Int8Array, octave: Octave, threshold: float) -> Peaks:
         outputs = rows.shape[1] - octave.halo
         past = octave.past
         first = octave.sweeps[-1] + MARGIN // 2 - octave.sweeps

@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..clean import SIGMA
-from ..data import CleanGulp, Coverage, History, Int8Array, Searched
-from ..dedisperse import BLOCK, MARGIN, Kernel, Octave
+from ..data import CleanGulp, Coverage, History, Searched
+from ..dedisperse import BLOCK, MARGIN, Kernel, Octave, Window
 from ..dispersion import channel_shape, dm_per_sample
 from .cluster import REACH_SWEEP, TRIGGER, Triggers
 from .subbands import SubBand
 from .waiting import Waiting
-from .windows import Windows
 
 #: The screen misses a few percent of a pulse's S/N, so it triggers this much lower.
 SCREEN_MARGIN = 0.92
@@ -79,16 +78,14 @@ class SearchPlan:
         """DM of one sample of sweep."""
         return dm_per_sample(self.freqs_mhz, self.tsamp_s)
 
-    @property
-    def noctaves(self) -> int:
-        """How many time resolutions the search needs."""
-        return 1 + max(plan.octaves[-1].index for plan in self.plans)
-
-    @property
-    def rooms(self) -> list[int]:
-        """Samples that the search of the whole band wants in front of a gulp's octaves."""
-        halos = {octave.index: octave.halo for octave in self.octaves}
-        return [-(-halos.get(index, 0) // 64) * 64 for index in range(self.noctaves)]
+    @cached_property
+    def halos(self) -> list[int]:
+        """Past samples that the screen needs in front of each time resolution of a gulp."""
+        trials = [octave for plan in self.plans for octave in plan.octaves]
+        return [
+            max((octave.halo for octave in trials if octave.index == index), default=0)
+            for index in range(1 + max(octave.index for octave in trials))
+        ]
 
     @property
     def plans(self) -> tuple["SearchPlan", ...]:
@@ -110,7 +107,7 @@ class SearchPlan:
         below = 1 - self.mean_shape
         wing = (REACH_SWEEP + below) * self.max_sweep + 2 * self.max_width
         image = below * self.max_sweep + self.image_reach(self.max_width)
-        return int(max(wing, image)) + (BLOCK << (self.noctaves - 1))
+        return int(max(wing, image)) + (BLOCK << (len(self.halos) - 1))
 
     @property
     def memory(self) -> int:
@@ -156,18 +153,13 @@ def search(gulps: Iterable[CleanGulp], plan: SearchPlan, kernel: Kernel) -> Iter
     for kernels in (exact, scores):
         kernels.warm_up()
     history, waiting = History(), Waiting(plan)
-    windows: list[Windows] = []
     stop = None
     for gulp in gulps:
         if stop is not None and gulp.start > stop:
             yield Searched(_missing(stop, gulp.start, plan), (), history)
         history = history.extend(gulp, plan.memory)
-        windows = windows or [Windows(p.octaves, len(p.freqs_mhz), gulp) for p in plan.plans]
         pieces = [gulp, *(gulp.part(part.channels) for part in plan.subbands)]
-        peaks = [
-            screen(rows.advance(piece), piece, one, kernel)
-            for rows, piece, one in zip(windows, pieces, plan.plans, strict=True)
-        ]
+        peaks = [screen(piece, one, kernel) for piece, one in zip(pieces, plan.plans, strict=True)]
         new, storm = waiting.settle(peaks, gulp.stop - plan.hold, history, len(gulp.valid))
         yield Searched(_coverage(gulp, plan, len(new), storm), new, history)
         stop = gulp.last
@@ -177,19 +169,22 @@ def search(gulps: Iterable[CleanGulp], plan: SearchPlan, kernel: Kernel) -> Iter
         yield Searched(_end(stop, len(new), storm), new, history)
 
 
-def screen(
-    windows: Iterable[Int8Array], gulp: CleanGulp, plan: SearchPlan, kernel: Kernel
-) -> Triggers:
-    """Give the raw peaks whose boxcar ends in the newest gulp.
-
-    ``windows`` are the rows of every octave, see `Windows.advance`.
-    """
+def screen(gulp: CleanGulp, plan: SearchPlan, kernel: Kernel) -> Triggers:
+    """Give the raw peaks whose boxcar ends in the newest gulp."""
     noise = SIGMA * np.sqrt(max(int(np.count_nonzero(gulp.good)), 1))
     threshold = SCREEN_MARGIN * plan.threshold * noise
+    nsamples = len(gulp.valid)
+    windows = [
+        Window(
+            gulp.windows[octave.index][:, -octave.halo - (nsamples >> octave.index) :],
+            octave,
+            threshold,
+        )
+        for octave in plan.octaves
+    ]
     found = []
-    for octave, rows in zip(plan.octaves, windows, strict=True):
+    for octave, peaks in zip(plan.octaves, kernel(windows), strict=True):
         first = gulp.start >> octave.index
-        peaks = kernel(rows, octave, threshold)
         # the middle of the boxcar, from the middle of the block that it ends in
         bottom = first + BLOCK * (peaks.block + 0.5) - (MARGIN + peaks.width) / 2
         sweep = octave.group_sweeps[peaks.group]

@@ -1,0 +1,145 @@
+"""Clean samples with what came before them in front: what a screen reads.
+
+Several gulps lie one behind the other in one piece of memory, a reel, so that the past of
+most of them is there already. Only where a reel is full, or the stream has a gap, the last
+samples are copied to the front of another one. No sample is written twice: who holds a gulp
+may keep it.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..data import Int8Array
+from ..rows import CACHE_LINE, empty_rows
+
+#: Gulps on a reel: fewer take less memory, and are copied more often. The first octave's
+#: are kept as long as one of them is needed.
+FINE_GULPS = 2
+COARSE_GULPS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """Where the samples of one octave lie in a row: its past, and the gulps behind it.
+
+    Parameters
+    ----------
+    begin
+        First element of the row.
+    past
+        Past samples.
+    step
+        Samples of a gulp.
+    """
+
+    begin: int
+    past: int
+    step: int
+
+    def window(self, rows: Int8Array, number: int) -> Int8Array:
+        """Give a gulp, the first one having number 0, with what came before it."""
+        first = self.begin + number * self.step
+        return rows[:, first : first + self.past + self.step]
+
+
+class Reel:
+    """Room for some gulps of some octaves.
+
+    Parameters
+    ----------
+    halos
+        How many past samples each octave must have in front of every gulp.
+    shape
+        Samples and channels of a gulp.
+    ngulps
+        How many gulps a reel holds.
+    """
+
+    def __init__(self, halos: Mapping[int, int], shape: tuple[int, int], ngulps: int) -> None:
+        self._nsamples, self._nchans = shape
+        self._ngulps = ngulps
+        self._octaves = list(halos)
+        self._tracks: list[Track] = []
+        self._length = 0
+        for octave, halo in halos.items():
+            # samples are written in whole lines
+            track = Track(
+                self._length, -(-halo // CACHE_LINE) * CACHE_LINE, self._nsamples >> octave
+            )
+            self._tracks.append(track)
+            self._length += track.past + ngulps * track.step
+        self._rows, self._number = empty_rows(self._nchans, self._length), 0
+        self._start: int | None = None
+
+    @property
+    def windows(self) -> list[Int8Array]:
+        """The newest gulp of each octave and its past, shapes (nchans, past + nsamples)."""
+        return [track.window(self._rows, self._number) for track in self._tracks]
+
+    @property
+    def starts(self) -> list[int]:
+        """Where the newest gulp of each octave begins in a row."""
+        return [t.begin + t.past + self._number * t.step for t in self._tracks]
+
+    def advance(self, start: int) -> Int8Array:
+        """Make room for the gulp that begins at sample ``start``.
+
+        Returns
+        -------
+        rows
+            To be written to from `starts` on; all that is in front is there. Shape
+            (nchans, samples of a reel).
+        """
+        passed = sys.maxsize if self._start is None else start - self._start
+        self._start = start
+        if passed == self._nsamples and self._number + 1 < self._ngulps:
+            self._number += 1
+            return self._rows
+        before, self._rows, self._number = self.windows, empty_rows(self._nchans, self._length), 0
+        for i, (octave, track) in enumerate(zip(self._octaves, self._tracks, strict=True)):
+            gone = passed >> octave
+            kept = min(max(track.past + track.step - gone, 0), track.past)
+            past = self.windows[i][:, : track.past]
+            past[:, :kept] = before[i][:, gone : gone + kept]
+            past[:, kept:] = 0
+        return self._rows
+
+
+class Reels:
+    """Room for all octaves of the newest gulp, and their past.
+
+    The first octave, which is kept for long, is no part of the others, which are not.
+
+    Parameters
+    ----------
+    halos
+        How many past samples each octave must have in front of every gulp.
+    shape
+        Samples and channels of a gulp.
+    """
+
+    def __init__(self, halos: Sequence[int], shape: tuple[int, int]) -> None:
+        self._nsamples, _ = shape
+        first, *others = enumerate(halos)
+        self._fine = Reel(dict([first]), shape, FINE_GULPS)
+        self._coarse = Reel(dict(others), shape, COARSE_GULPS)
+
+    @property
+    def windows(self) -> tuple[Int8Array, ...]:
+        """The newest gulp of each octave and its past, shapes (nchans, past + nsamples)."""
+        return (*self._fine.windows, *self._coarse.windows)
+
+    def advance(self, start: int) -> tuple[Int8Array, Int8Array, list[int]]:
+        """Make room for the gulp that begins at sample ``start``.
+
+        Returns
+        -------
+        rows
+            For the first octave, shape (nchans, nsamples).
+        coarse, starts
+            For the others, shape (nchans, any), and where they begin in it.
+        """
+        fine, coarse = self._fine.advance(start), self._coarse.advance(start)
+        (first,) = self._fine.starts
+        return fine[:, first : first + self._nsamples], coarse, self._coarse.starts
