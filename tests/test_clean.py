@@ -18,6 +18,7 @@ from mlppa.clean import (
     fast,
     plain,
 )
+from mlppa.clean.baseline import Reference, Stretch
 from mlppa.clean.reels import Reels
 from mlppa.data import Block, CleanGulp, Gulp
 from mlppa.gulps import gulps
@@ -402,6 +403,37 @@ def test_a_gain_step_is_followed_at_the_edge_of_a_gulp_too(at: int) -> None:
     # the best boxcar of 100 samples anywhere, where the step alone gives 80
     sums = np.convolve(band, np.ones(100), "valid") / 10
     assert np.abs(sums).max() < 9
+
+
+@pytest.mark.parametrize("kind", ["none", "drift", "steps", "wake"])
+def test_the_reference_is_kept_as_long_as_it_fits(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the level does over many gulps, the band stays flat; quiet noise costs least."""
+    taken = []
+
+    def of(arithmetic: Arithmetic, gulp: Stretch) -> Reference:
+        taken.append(gulp)
+        return measure(arithmetic, gulp)
+
+    measure = Reference.of
+    monkeypatch.setattr(Reference, "of", of)
+    ngulps = 20
+    spectra = noise(ngulps * GULP)
+    scale = np.linspace(1, 3, NCHANS, dtype=np.float32)
+    time = np.arange(ngulps * GULP, dtype=np.float32)[:, None]
+    if kind == "drift":
+        spectra += 3 * time / len(time) * scale
+    if kind == "steps":
+        spectra += (time // 5000 % 2) * scale
+    if kind == "wake":
+        spectra[: 5 * GULP, ::2] = 0
+        spectra[18 * GULP + 700 :] += scale
+    flat = cleaned(spectra, baseline=GULP)
+    assert (len(taken) == 2) == (kind == "none"), "at the start, and renewed once"
+    band = np.concatenate([g.samples.sum(axis=0) for g in flat]) / (SIGMA * 8)
+    sums = np.convolve(band, np.ones(100), "valid") / 10
+    assert np.abs(sums).max() < 9, "where a step alone gives 80"
 
 
 def test_a_bright_pulse_is_no_change_of_gain() -> None:

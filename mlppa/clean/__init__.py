@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..data import BoolArray, CleanGulp, Float32Array, Gulp, Int8Array
 from ..metrics import MASKED_CHANNELS
-from .baseline import Stretch, follow
+from .baseline import Follower, Stretch
 from .moments import Judgement, clipped_moments
 from .plain import SIGMA, TILE
 from .reels import Reels
@@ -119,8 +119,9 @@ def clean_by(
     """Clean with an arithmetic of choice; see `clean`."""
     last: Judgement | None = None
     reels: Reels | None = None
+    follower = Follower(arithmetic, baseline)
     for before, (gulp, sky), after in _with_neighbours(_prepared(arithmetic, gulps, len(halos))):
-        slow = follow(arithmetic, sky, before, after, baseline)
+        slow = follower.follow(sky, before, after)
         # A short piece at the edge of a gap is judged by the gulp before it.
         if last is None or np.count_nonzero(sky.valid) >= len(sky.valid) // 8:
             last = Judgement.of(arithmetic, sky.spectra, slow, mask)

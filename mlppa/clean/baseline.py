@@ -7,7 +7,7 @@ steps are followed at once.
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,15 @@ NEAR = 32
 
 #: Gain changes all channels alike: no channel follows the band's level more than this.
 MOST_RESPONSE = 1.2
+
+#: A reference fits as long as this part of the channels are off by less, in units of their
+#: noise, and have a variance that differs by less than this factor.
+LEAST_FITTING = 0.95
+MOST_OFFSET = 0.25
+MOST_VARIANCE = 2.0
+
+#: ... and for so many gulps: channels that had no signal come back.
+RENEWED = 15
 
 #: A slow part smaller than this, in units of a channel's noise, is made of rounding errors.
 TINY = 1e-5
@@ -55,66 +64,145 @@ class Baseline:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """What the band's level is measured by: mean and noise of each channel at some time.
+
+    It is kept as long as it fits, since what a gulp sums up by it serves its neighbours too.
+
+    Parameters
+    ----------
+    mean
+        Shape (nchans,).
+    inverse
+        One over the noise, 0 for a channel without any, same shape.
+    """
+
+    mean: Float32Array
+    inverse: Float32Array
+
+    @classmethod
+    def of(cls, arithmetic: "Arithmetic", gulp: "Stretch") -> Self:
+        """Measure a gulp."""
+        mean, std = sampled_moments(arithmetic, gulp.spectra, gulp.still)
+        return cls(mean, np.where(std > 0, 1 / np.where(std > 0, std, 1), 0).astype(np.float32))
+
+    @property
+    def nchans(self) -> int:
+        """Channels that have noise."""
+        return int(np.count_nonzero(self.inverse))
+
+    def bins(self, arithmetic: "Arithmetic", gulp: "Stretch") -> tuple[Float32Array, bool]:
+        """Sum up a gulp in bins.
+
+        Returns
+        -------
+        bins
+            In units of the noise, of zero mean, shape (nsamples / BIN, nchans).
+        fits
+            Whether hardly a channel has another mean or noise than the reference.
+        """
+        counts = gulp.valid.reshape(-1, BIN).sum(axis=1, dtype=np.float32)
+        _, sums = gulp.sums(arithmetic, self)
+        offset = sums.sum(axis=0) / counts.sum()
+        bins = sums - counts[:, None] * offset
+        # differences tell the noise, whatever is slow
+        variance = np.square(np.diff(bins, axis=0)).sum(axis=0) / (2 * counts.sum())
+        same = (self.inverse > 0) & (np.abs(offset) < MOST_OFFSET)
+        same &= (variance > 1 / MOST_VARIANCE) & (variance < MOST_VARIANCE)
+        return bins, bool(np.count_nonzero(same) >= LEAST_FITTING * self.nchans)
+
+
+@dataclass
 class Stretch:
     """Spectra, and which of them carry signal."""
 
     spectra: NDArray[np.generic]
     valid: BoolArray
+    _sums: tuple[Reference, Float32Array, Float32Array] | None = None
 
-    def part(self, where: slice) -> "Stretch":
-        """Give some of them."""
-        return Stretch(self.spectra[where], self.valid[where])
+    @property
+    def still(self) -> Baseline:
+        """A level that does not change."""
+        series = np.where(self.valid, 0, np.nan).astype(np.float32)
+        return Baseline(series, *np.zeros((2, self.spectra.shape[1]), np.float32))
+
+    def sums(
+        self, arithmetic: "Arithmetic", reference: Reference
+    ) -> tuple[Float32Array, Float32Array]:
+        """Give `plain.band_sums`, which are kept for the next who asks."""
+        if self._sums is None or self._sums[0] is not reference:
+            series = self.still.series
+            sums = arithmetic.band_sums(self.spectra, series, reference.mean, reference.inverse)
+            self._sums = reference, *sums
+        return self._sums[1:]
 
 
-def follow(
-    arithmetic: "Arithmetic",
-    gulp: Stretch,
-    before: Stretch | None,
-    after: Stretch | None,
-    window: int,
-) -> Baseline:
-    """Find the slow part of a gulp and how far each channel follows it.
+class Follower:
+    """Follows the slow part of the level from gulp to gulp.
 
     Parameters
     ----------
-    before, after
-        The gulps beside it where the stream goes on without a gap: they tell on which
-        side of a step its first and last samples are. Without them it is mirrored.
     window
         Length of the running median in samples; with 0 there is no slow part.
     """
-    spectra, valid = gulp.spectra, gulp.valid
-    zero = np.where(valid, 0, np.nan).astype(np.float32)
-    still = Baseline(zero, *np.zeros((2, spectra.shape[1]), np.float32))
-    if np.count_nonzero(valid) < FEWEST_SAMPLES:
-        return still
-    mean, std = sampled_moments(arithmetic, spectra, still)
-    nchans = np.count_nonzero(std)
-    if not nchans:
-        return still
-    inverse = np.where(std > 0, 1 / np.where(std > 0, std, 1), 0).astype(np.float32)
-    band, bins = arithmetic.band_sums(spectra, zero, mean, inverse)
-    peaks = np.abs(bins).max(axis=0) * np.float32(BIN**-0.5)
-    if not window:
-        return replace(still, peaks=peaks)
-    reach = min(-(-window // BIN) * BIN, len(valid))
 
-    def level(beside: Stretch | None, where: slice) -> Float32Array:
-        if beside is None:
-            return band[:0]
-        part = beside.part(where)
-        still = np.where(part.valid, 0, np.nan).astype(np.float32)
-        return arithmetic.band_sums(part.spectra, still, mean, inverse)[0][part.valid]
+    def __init__(self, arithmetic: "Arithmetic", window: int) -> None:
+        self._arithmetic = arithmetic
+        self._window = window
+        self._reference: Reference | None = None
+        self._age = 0
 
-    sides = level(before, slice(-reach, None)), level(after, slice(None, reach))
-    series = np.concatenate([sides[0], band[valid], sides[1]], dtype=np.float32) / np.float32(
-        nchans
-    )
-    levels = _levels(arithmetic, series, min(window, len(series)) | 1)
-    levels = levels[len(sides[0]) : len(series) - len(sides[1])]
-    slow = zero.copy()
-    slow[valid] = levels - levels.mean()
-    return Baseline(slow, std * _response(slow, bins), peaks)
+    def follow(self, gulp: Stretch, before: Stretch | None, after: Stretch | None) -> Baseline:
+        """Find the slow part of a gulp and how far each channel follows it.
+
+        Parameters
+        ----------
+        before, after
+            The gulps beside it where the stream goes on without a gap: they tell on which
+            side of a step its first and last samples are. Without them it is mirrored.
+        """
+        still = gulp.still
+        if np.count_nonzero(gulp.valid) < FEWEST_SAMPLES:
+            return still
+        reference, bins = self._measured(gulp)
+        if not reference.nchans:
+            return still
+        peaks = np.abs(bins).max(axis=0) * np.float32(BIN**-0.5)
+        if not self._window:
+            return replace(still, peaks=peaks)
+        slow = still.series
+        slow[gulp.valid] = self._level(reference, gulp, before, after)
+        slow -= np.float32(np.nanmean(slow, dtype=np.float64))
+        unit = np.where(reference.inverse > 0, reference.inverse, np.float32(1))
+        return Baseline(slow, np.divide(_response(slow, bins), unit, dtype=np.float32), peaks)
+
+    def _measured(self, gulp: Stretch) -> tuple[Reference, Float32Array]:
+        """Give the gulp's bins by the reference that there is, if that fits, or a new one."""
+        if self._reference is not None and self._age < RENEWED:
+            self._age += 1
+            bins, fits = self._reference.bins(self._arithmetic, gulp)
+            if fits:
+                return self._reference, bins
+        self._reference, self._age = Reference.of(self._arithmetic, gulp), 0
+        return self._reference, self._reference.bins(self._arithmetic, gulp)[0]
+
+    def _level(
+        self, reference: Reference, gulp: Stretch, before: Stretch | None, after: Stretch | None
+    ) -> Float32Array:
+        """Give the level around each valid sample, in units of the channels' noise."""
+        reach = min(-(-self._window // BIN) * BIN, len(gulp.valid))
+
+        def part(stretch: Stretch | None, where: slice) -> Float32Array:
+            if stretch is None:
+                return np.empty(0, np.float32)
+            band, _ = stretch.sums(self._arithmetic, reference)
+            return band[where][stretch.valid[where]]
+
+        first, last = part(before, slice(-reach, None)), part(after, slice(None, reach))
+        series = np.concatenate([first, part(gulp, slice(None)), last])
+        series /= np.float32(reference.nchans)
+        levels = _levels(self._arithmetic, series, min(self._window, len(series)) | 1)
+        return levels[len(first) : len(series) - len(last)]
 
 
 def _levels(arithmetic: "Arithmetic", series: Float32Array, window: int) -> Float32Array:
