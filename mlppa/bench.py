@@ -60,8 +60,8 @@ CASES = {
     case.name: case
     for case in (
         _case("small", 256, 256e-6, 1000.0, 120.0),
-        _case("standard", 1024, 64e-6, 2000.0, 30.0),
-        _case("large", 4096, 64e-6, 3000.0, 15.0),
+        _case("standard", 1024, 64e-6, 2000.0, 60.0),
+        _case("large", 4096, 64e-6, 3000.0, 45.0),
     )
 }
 

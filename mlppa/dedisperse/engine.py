@@ -17,14 +17,13 @@ from .program import Program, compile_tree
 from .tree import Ints, Node, node_delays
 
 #: A run of rows spans at most this many samples of sweep: its sums stay in the cache.
-RUN_SWEEP = 1024
+RUN_SWEEP = 2048
 
 #: And is cut in parts of about so many rows, that threads may share.
-RUN_ROWS = 512
-
+RUN_ROWS = 1024
 
 #: So many samples of a row are made at a time.
-TILE = 2048
+TILE = 4096
 
 
 class _Job(NamedTuple):

@@ -1,6 +1,7 @@
 """SIGPROC filterbank files as a source of blocks."""
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,12 @@ from ..data import Block, FilterbankHeader
 from ..formats.bits import UInt8Array, unpack_bits
 from ..formats.sigproc import SigprocHeader, read_header
 from . import split_options
-from .observation import BLOCK_BYTES, FileSource, read_bytes, reject_options
+from .observation import FileSource, read_bytes, reject_options
 
 logger = logging.getLogger(__name__)
+
+#: Bytes of the file that are read at a time.
+MOST_BYTES = 1 << 26
 
 _WIDER = {"uint8": np.uint16, "int8": np.int16, "uint16": np.uint32, "float32": np.float32}
 
@@ -33,7 +37,7 @@ class SigprocFile:
         say it. Else they are the products AA, BB, CR, CI, of which AA + BB is
         taken, as with 2 IFs and as SIGPROC itself sums them.
     block_samples
-        Spectra to a block; about 2 MiB of the file by default.
+        Spectra to a block; by default as many as in a gulp, which is then not copied.
     """
 
     path: Path
@@ -59,7 +63,7 @@ class SigprocFile:
     def blocks(self) -> Iterator[Block]:
         """Give the spectra, IFs summed, in the channel order and number type of the file."""
         size = self.header.bytes_per_spectrum
-        step = self.block_samples or max(1, BLOCK_BYTES // size)
+        step = self.block_samples or _block_samples(self.header)
         with self.path.open("rb", buffering=0) as file:
             file.seek(self.header.header_bytes)
             for start in range(0, self.nsamples, step):
@@ -71,6 +75,13 @@ class SigprocFile:
                 if got < wanted:
                     _warn_of_shrinking(self, start + got, len(raw) - got * size)
                     return
+
+
+def _block_samples(header: SigprocHeader) -> int:
+    """About a second: a power of two, and no more bytes than MOST_BYTES."""
+    second = math.ceil(math.log2(1 / header.stream.tsamp_s))
+    most = int(math.log2(MOST_BYTES / header.bytes_per_spectrum))
+    return 1 << max(min(second, most), 0)
 
 
 def _warn_of_shrinking(file: SigprocFile, stop: int, ignored: int) -> None:
