@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..data import BoolArray, CleanGulp, Float32Array, Gulp, Int8Array
 from ..metrics import MASKED_CHANNELS
-from .baseline import Follower, Stretch
+from .baseline import Baseline, Follower, Stretch
 from .moments import Judgement, clipped_moments
 from .plain import SIGMA, TILE
 from .reels import Reels
@@ -28,6 +28,9 @@ __all__ = ["SIGMA", "TILE", "Arithmetic", "clean", "clean_by", "clipped_moments"
 
 #: Number types that are compiled for; others become 32-bit floats first.
 COMPILED = frozenset(map(np.dtype, ("u1", "i1", "u2", "i2", "f4")))
+
+#: A gulp between those beside it, None where the stream has a hole or an end.
+type _Neighbours = tuple[Stretch | None, tuple[Gulp, Stretch], Stretch | None]
 
 
 class Arithmetic(Protocol):
@@ -117,29 +120,51 @@ def clean_by(
     mask: bool,
 ) -> Iterator[CleanGulp]:
     """Clean with an arithmetic of choice; see `clean`."""
-    last: Judgement | None = None
-    reels: Reels | None = None
-    follower = Follower(arithmetic, baseline)
-    for before, (gulp, sky), after in _with_neighbours(_prepared(arithmetic, gulps, len(halos))):
-        slow = follower.follow(sky, before, after)
-        # A short piece at the edge of a gap is judged by the gulp before it.
-        if last is None or np.count_nonzero(sky.valid) >= len(sky.valid) // 8:
-            last = Judgement.of(arithmetic, sky.spectra, slow, mask)
-        MASKED_CHANNELS.set(int(np.count_nonzero(~last.good)))
-        valid = sky.valid if last.good.any() else np.zeros_like(sky.valid)
-        reels = reels or Reels(halos, sky.spectra.shape)
-        rows, coarse, starts = reels.advance(gulp.start)
-        arithmetic.quantise(sky.spectra, slow.series, last.mean, slow.response, last.scale, rows)
-        arithmetic.decimate(rows, coarse, starts)
-        yield CleanGulp(
+    cleaner = _Cleaner(arithmetic, halos, baseline, mask)
+    # a loop would hold the raw gulps of its last turn while the next one is read
+    yield from map(cleaner.clean, _with_neighbours(_prepared(arithmetic, gulps, len(halos))))
+
+
+class _Cleaner:
+    """What passes from gulp to gulp: the slow part, the verdict on channels, the past."""
+
+    def __init__(
+        self, arithmetic: Arithmetic, halos: Sequence[int], baseline: int, mask: bool
+    ) -> None:
+        self._arithmetic = arithmetic
+        self._halos = halos
+        self._mask = mask
+        self._follower = Follower(arithmetic, baseline)
+        self._last: Judgement | None = None
+        self._reels: Reels | None = None
+
+    def clean(self, neighbours: _Neighbours) -> CleanGulp:
+        """Clean the gulp in the middle."""
+        before, (gulp, sky), after = neighbours
+        slow = self._follower.follow(sky, before, after)
+        judged = self._judge(sky, slow)
+        MASKED_CHANNELS.set(int(np.count_nonzero(~judged.good)))
+        self._reels = self._reels or Reels(self._halos, sky.spectra.shape)
+        rows, coarse, starts = self._reels.advance(gulp.start)
+        self._arithmetic.quantise(
+            sky.spectra, slow.series, judged.mean, slow.response, judged.scale, rows
+        )
+        self._arithmetic.decimate(rows, coarse, starts)
+        return CleanGulp(
             start=gulp.start,
-            windows=reels.windows,
-            good=last.good,
-            valid=valid,
+            windows=self._reels.windows,
+            good=judged.good,
+            valid=sky.valid if judged.good.any() else np.zeros_like(sky.valid),
             first=gulp.first,
             last=gulp.last,
             missing=gulp.missing,
         )
+
+    def _judge(self, sky: Stretch, slow: Baseline) -> Judgement:
+        # A short piece at the edge of a gap is judged by the gulp before it.
+        if self._last is None or np.count_nonzero(sky.valid) >= len(sky.valid) // 8:
+            self._last = Judgement.of(self._arithmetic, sky.spectra, slow, self._mask)
+        return self._last
 
 
 def _prepared(
@@ -156,10 +181,8 @@ def _prepared(
         yield gulp, Stretch(spectra, gulp.valid & ~arithmetic.dropped(spectra))
 
 
-def _with_neighbours(
-    items: Iterable[tuple[Gulp, Stretch]],
-) -> Iterator[tuple[Stretch | None, tuple[Gulp, Stretch], Stretch | None]]:
-    """Give every gulp between those beside it, None where the stream has a hole or an end."""
+def _with_neighbours(items: Iterable[tuple[Gulp, Stretch]]) -> Iterator[_Neighbours]:
+    """Give every gulp between those beside it."""
     before: Stretch | None = None
     held: tuple[Gulp, Stretch] | None = None
     for item in items:

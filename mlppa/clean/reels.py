@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..data import Int8Array
-from ..rows import CACHE_LINE, empty_rows
+from ..rows import CACHE_LINE, Shelf
 
 #: Gulps on a reel: fewer take less memory, and are copied more often. The first octave's
 #: are kept as long as one of them is needed.
@@ -57,7 +57,7 @@ class Reel:
     """
 
     def __init__(self, halos: Mapping[int, int], shape: tuple[int, int], ngulps: int) -> None:
-        self._nsamples, self._nchans = shape
+        self._nsamples, nchans = shape
         self._ngulps = ngulps
         self._octaves = list(halos)
         self._tracks: list[Track] = []
@@ -69,7 +69,8 @@ class Reel:
             )
             self._tracks.append(track)
             self._length += track.past + ngulps * track.step
-        self._rows, self._number = empty_rows(self._nchans, self._length), 0
+        self._shelf = Shelf(nchans, self._length)
+        self._rows, self._number = self._shelf.take(), 0
         self._start: int | None = None
 
     @property
@@ -96,7 +97,7 @@ class Reel:
         if passed == self._nsamples and self._number + 1 < self._ngulps:
             self._number += 1
             return self._rows
-        before, self._rows, self._number = self.windows, empty_rows(self._nchans, self._length), 0
+        before, self._rows, self._number = self.windows, self._shelf.take(), 0
         for i, (octave, track) in enumerate(zip(self._octaves, self._tracks, strict=True)):
             gone = passed >> octave
             kept = min(max(track.past + track.step - gone, 0), track.past)
