@@ -34,16 +34,15 @@ __all__ = [
 
 
 class Classifier:
-    """A loaded network, compiled for one batch size and warmed up.
-
-    Probabilities do not depend on what else is in a batch, nor on how it is padded.
+    """A loaded network, warmed up; probabilities do not depend on what else is in a batch.
 
     Parameters
     ----------
     card
         The model.
     network
-        Probabilities (batch,) of images (batch, res, res) and features (batch, n).
+        Probabilities (n,) of images (n, res, res) and features (n, number of features), n
+        being at most ``batch``.
     batch
         Images per call of the network.
     engine
@@ -87,15 +86,11 @@ class Classifier:
             Where the images do not fit the model, or are not all finite.
         """
         self._check(images, features)
-        count = len(images)
-        padding = -count % self.batch
-        images = np.pad(images, [(0, padding), (0, 0), (0, 0)])
-        features = np.pad(features, [(0, padding), (0, 0)])
-        steps = range(0, count, self.batch)
+        steps = range(0, len(images), self.batch)
         parts = [
             self._network(images[i : i + self.batch], features[i : i + self.batch]) for i in steps
         ]
-        return np.concatenate([np.empty(0, np.float32), *parts])[:count]
+        return np.concatenate([np.empty(0, np.float32), *parts])
 
     def _check(self, images: Float32Array, features: Float32Array) -> None:
         wanted = ((len(images), self.res, self.res), (len(images), self._width))

@@ -98,8 +98,11 @@ def with_tensorflow(card: ModelCard, batch: int, device: Device) -> Network:
         return model([images, features], training=False)
 
     def network(images: Float32Array, features: Float32Array) -> Float32Array:
+        count = len(images)
+        images = np.pad(images, [(0, batch - count), (0, 0), (0, 0)])
+        features = np.pad(features, [(0, batch - count), (0, 0)])
         with tf.device(place):
-            return np.asarray(compiled(images[..., None], features))[:, 0]
+            return np.asarray(compiled(images[..., None], features))[:count, 0]
 
     return network
 

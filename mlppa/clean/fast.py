@@ -69,11 +69,12 @@ def band_sums(
 
 def running_median(series: Float32Array, window: int) -> Float32Array:
     """Take the median of a window around each sample; see `plain.running_median`."""
-    order = np.argsort(series)
+    order, half = np.argsort(series), window // 2
     ranks = np.empty(len(series), np.int64)
     ranks[order] = np.arange(len(series))
+    mirrored = np.concatenate([ranks[:half][::-1], ranks, ranks[len(ranks) - half :][::-1]])
     out = np.empty_like(series)
-    _running_median(np.pad(ranks, window // 2, mode="symmetric"), series[order], out)
+    _running_median(mirrored, series[order], out)
     return out
 
 

@@ -76,8 +76,11 @@ MOST_MEMORY_BYTES = 16 * 2**30
 #: loses S/N of narrow pulses at high DM.
 DELAYS_PER_OCTAVE = {"quality": 8192, "fast": 4096}
 
-#: A gulp lasts about this long, and has at least GULP_SAMPLES for its statistics.
+#: A gulp lasts at least so long, or twice that if its cells (samples of a channel) are fewer
+#: than GULP_CELLS: then what each gulp costs, whatever its size, counts. And it has at least
+#: GULP_SAMPLES for its statistics.
 GULP_SECONDS = 1.0
+GULP_CELLS = 1 << 21
 GULP_SAMPLES = 2048
 
 
@@ -259,6 +262,8 @@ class Plan:
         tiles = (o.tile << o.index for plan in search.plans for o in plan.octaves)
         least = max(GULP_SAMPLES, GULP_SECONDS / header.tsamp_s, *tiles)
         gulp = 2 ** math.ceil(math.log2(least))
+        if gulp * header.nchans < GULP_CELLS and gulp * header.tsamp_s < 2 * GULP_SECONDS:
+            gulp *= 2
         plan = cls(header, gulp, search)
         cls._refuse_huge(plan.memory_bytes, settings, header)
         return plan

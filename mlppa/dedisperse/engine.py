@@ -22,6 +22,9 @@ RUN_SWEEP = 2048
 #: And is cut in parts of about so many rows, that threads may share.
 RUN_ROWS = 1024
 
+#: So few at the end go with those before them.
+FEW_ROWS = 64
+
 #: So many samples of a row are made at a time.
 TILE = 4096
 
@@ -150,6 +153,8 @@ def _runs(sweeps: Ints) -> list[slice]:
         stop = int(np.searchsorted(sweeps, sweeps[start] + RUN_SWEEP))
         stop = min(stop, start + RUN_ROWS)
         stop = min(start + max((stop - start) // GROUP, 1) * GROUP, len(sweeps))
+        # a tree for few rows costs nearly as much as one for many
+        stop = stop if len(sweeps) - stop >= FEW_ROWS else len(sweeps)
         runs.append(slice(start, stop))
         start = stop
     return runs
