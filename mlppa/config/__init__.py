@@ -270,8 +270,9 @@ class Plan:
 
     @property
     def baseline(self) -> int:
-        """Window of the running baseline: half a gulp is longer than most pulses and sweeps."""
-        return self.gulp
+        """Window of the running baseline: half of it is longer than most pulses and sweeps."""
+        samples = max(GULP_SECONDS / self.header.tsamp_s, GULP_SAMPLES)
+        return min(2 ** math.ceil(math.log2(samples)), self.gulp)
 
     @staticmethod
     def _refuse_huge(nbytes: float, settings: SearchSettings, header: FilterbankHeader) -> None:
