@@ -272,7 +272,7 @@ class Plan:
     def baseline(self) -> int:
         """Window of the running baseline: half of it is longer than most pulses and sweeps."""
         samples = max(GULP_SECONDS / self.header.tsamp_s, GULP_SAMPLES)
-        return min(2 ** math.ceil(math.log2(samples)), self.gulp)
+        return min(1 << math.ceil(math.log2(samples)), self.gulp)
 
     @staticmethod
     def _refuse_huge(nbytes: float, settings: SearchSettings, header: FilterbankHeader) -> None:
