@@ -24,6 +24,7 @@ from pydantic import (
     field_validator,
 )
 
+from ..clean.reels import COARSE_GULPS, FINE_GULPS
 from ..data import FilterbankHeader
 from ..dedisperse import Grid, octaves
 from ..dispersion import dm_per_sample, smear_s, sweep_s
@@ -287,16 +288,15 @@ class Plan:
 
     @property
     def memory_bytes(self) -> int:
-        """Estimate of the samples, plans and scratch that the search holds at its largest."""
-        nchans = self.header.nchans
-        history = nchans * (self.search.memory + 2 * self.gulp)
-        windows = sum(
-            len(plan.freqs_mhz) * (o.halo + (self.gulp >> o.index))
-            for plan in self.search.plans
-            for o in plan.octaves
-        )
-        cleaning = 24 * nchans * self.gulp
-        return history + windows + cleaning
+        """Estimate of the samples that the search holds at its largest."""
+        (fine, *coarse), nchans = self.search.halos, self.header.nchans
+        # what is kept, a gulp that comes, and reels that are not full at both ends
+        history = (self.search.memory + 2 * FINE_GULPS * self.gulp) * nchans
+        history += history * fine // (FINE_GULPS * self.gulp)
+        # one reel is read while another one begins
+        reel = sum(coarse) + COARSE_GULPS * self.gulp * (1 - 0.5 ** len(coarse))
+        raw = 3 * self.gulp * nchans * max(self.header.nbits // 8, 1)
+        return history + int(2 * reel * nchans) + raw
 
     @property
     def noise_images_per_s(self) -> float:
