@@ -405,7 +405,7 @@ def test_a_gain_step_is_followed_at_the_edge_of_a_gulp_too(at: int) -> None:
     assert np.abs(sums).max() < 9
 
 
-@pytest.mark.parametrize("kind", ["none", "drift", "steps", "wake"])
+@pytest.mark.parametrize("kind", ["none", "drift", "steps", "wake", "constant"])
 def test_the_reference_is_kept_as_long_as_it_fits(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -413,27 +413,44 @@ def test_the_reference_is_kept_as_long_as_it_fits(
     taken = []
 
     def of(arithmetic: Arithmetic, gulp: Stretch) -> Reference:
-        taken.append(gulp)
+        taken.append(gulp.spectra.shape[1] == NCHANS)
         return measure(arithmetic, gulp)
 
     measure = Reference.of
     monkeypatch.setattr(Reference, "of", of)
-    ngulps = 20
-    spectra = noise(ngulps * GULP)
+    ngulps, length = 20, 4 * GULP
+    spectra = noise(ngulps * length)
     scale = np.linspace(1, 3, NCHANS, dtype=np.float32)
-    time = np.arange(ngulps * GULP, dtype=np.float32)[:, None]
+    time = np.arange(ngulps * length, dtype=np.float32)[:, None]
     if kind == "drift":
         spectra += 3 * time / len(time) * scale
     if kind == "steps":
-        spectra += (time // 5000 % 2) * scale
+        spectra += (time // 20000 % 2) * scale
     if kind == "wake":
-        spectra[: 5 * GULP, ::2] = 0
-        spectra[18 * GULP + 700 :] += scale
-    flat = cleaned(spectra, baseline=GULP)
-    assert (len(taken) == 2) == (kind == "none"), "at the start, and renewed once"
+        spectra[: 5 * length, ::2] = 0
+        spectra[8 * length + 700 :] += scale
+    if kind == "constant":
+        spectra[: 2 * length] = scale
+        spectra[5 * length + 700 :] += scale
+    flat = list(clean(gulps([Block(0, spectra)], length), [0], length))
+    assert (sum(taken) == 2) == (kind == "none"), "at the start, and renewed once"
     band = np.concatenate([g.samples.sum(axis=0) for g in flat]) / (SIGMA * 8)
     sums = np.convolve(band, np.ones(100), "valid") / 10
     assert np.abs(sums).max() < 9, "where a step alone gives 80"
+
+
+@pytest.mark.parametrize("kind", ["dead", "nan", "jump"])
+def test_a_few_channels_that_change_are_used_again_at_once(kind: str) -> None:
+    nchans, some, ngulps = 512, slice(100, 112), 6
+    rng = np.random.default_rng(4)
+    spectra = 50 + rng.standard_normal((ngulps * GULP, nchans), np.float32)
+    if kind == "jump":
+        spectra[GULP:, some] += 10
+    else:
+        spectra[:GULP, some] = 0 if kind == "dead" else np.nan
+    first, *others = clean(gulps([Block(0, spectra)], GULP), [0], GULP)
+    assert first.good[some].all() == (kind == "jump")
+    assert all(gulp.good.all() for gulp in others)
 
 
 def test_a_bright_pulse_is_no_change_of_gain() -> None:

@@ -25,14 +25,14 @@ FEWEST_GROUPS = 16
 #: Gain changes all channels alike: no channel follows the band's level more than this.
 MOST_RESPONSE = 1.2
 
-#: A reference fits as long as this part of the channels are off by less, in units of their
-#: noise, and have a variance that differs by less than this factor.
-LEAST_FITTING = 0.95
+#: A reference fits as long as hardly a channel is off by more, in units of its noise, or has a
+#: variance that differs by more than this factor ...
 MOST_OFFSET = 0.25
 MOST_VARIANCE = 2.0
 
-#: ... and for so many gulps: channels that had no signal come back.
-RENEWED = 15
+#: ... and not more than this part of them does, and for so many gulps after its own.
+MOST_ODD = 0.05
+KEPT = 15
 
 #: A slow part smaller than this, in units of a channel's noise, is made of rounding errors.
 TINY = 1e-5
@@ -94,26 +94,6 @@ class Reference:
         """Channels that have noise."""
         return int(np.count_nonzero(self.inverse))
 
-    def bins(self, arithmetic: "Arithmetic", gulp: "Stretch") -> tuple[Float32Array, bool]:
-        """Sum up a gulp in bins.
-
-        Returns
-        -------
-        bins
-            In units of the noise, of zero mean, shape (nsamples / BIN, nchans).
-        fits
-            Whether hardly a channel has another mean or noise than the reference.
-        """
-        counts = gulp.valid.reshape(-1, BIN).sum(axis=1, dtype=np.float32)
-        _, sums = gulp.sums(arithmetic, self)
-        offset = sums.sum(axis=0) / counts.sum()
-        bins = sums - counts[:, None] * offset
-        # differences tell the noise, whatever is slow
-        variance = np.square(np.diff(bins, axis=0)).sum(axis=0) / (2 * counts.sum())
-        same = (self.inverse > 0) & (np.abs(offset) < MOST_OFFSET)
-        same &= (variance > 1 / MOST_VARIANCE) & (variance < MOST_VARIANCE)
-        return bins, bool(np.count_nonzero(same) >= LEAST_FITTING * self.nchans)
-
 
 @dataclass
 class Stretch:
@@ -129,6 +109,16 @@ class Stretch:
         series = np.where(self.valid, 0, np.nan).astype(np.float32)
         return Baseline(series, *np.zeros((2, self.spectra.shape[1]), np.float32))
 
+    def part(self, channels: BoolArray) -> "Stretch":
+        """Give some of its channels."""
+        return Stretch(np.ascontiguousarray(self.spectra[:, channels]), self.valid)
+
+    def varies(self) -> BoolArray:
+        """Tell channels that seem to have noise, from a few samples."""
+        some = np.flatnonzero(self.valid)
+        rows = self.spectra[some[:: max(len(some) // FEWEST_SAMPLES, 1)]]
+        return np.asarray(np.fmax.reduce(rows) > np.fmin.reduce(rows))
+
     def sums(
         self, arithmetic: "Arithmetic", reference: Reference
     ) -> tuple[Float32Array, Float32Array]:
@@ -138,6 +128,50 @@ class Stretch:
             sums = arithmetic.band_sums(self.spectra, series, reference.mean, reference.inverse)
             self._sums = reference, *sums
         return self._sums[1:]
+
+
+@dataclass(frozen=True)
+class Bins:
+    """A gulp summed up in bins.
+
+    Parameters
+    ----------
+    sums
+        Deviations in units of the noise, of zero mean, shape (nsamples / BIN, nchans).
+    inverse
+        One over that noise, shape (nchans,).
+    offset, variance
+        What the channels are off the reference by, and their variance, in its units.
+    """
+
+    sums: Float32Array
+    inverse: Float32Array
+    offset: Float32Array
+    variance: Float32Array
+
+    @classmethod
+    def of(cls, arithmetic: "Arithmetic", gulp: Stretch, reference: Reference) -> Self:
+        """Sum up."""
+        counts = gulp.valid.reshape(-1, BIN).sum(axis=1, dtype=np.float32)
+        _, sums = gulp.sums(arithmetic, reference)
+        offset = sums.sum(axis=0) / counts.sum()
+        sums = sums - counts[:, None] * offset
+        # differences tell the noise, whatever is slow
+        squares = np.square(np.diff(sums, axis=0)).sum(axis=0, dtype=np.float32)
+        return cls(sums, reference.inverse, offset, squares / np.float32(2 * counts.sum()))
+
+    def odd(self, before: "Bins") -> BoolArray:
+        """Tell channels whose level or noise is no longer what it was."""
+        odd = np.abs(self.offset - before.offset) > MOST_OFFSET
+        odd |= self.variance > MOST_VARIANCE * before.variance
+        odd |= MOST_VARIANCE * self.variance < before.variance
+        return np.asarray(odd | (self.inverse == 0))
+
+    def replaced(self, channels: BoolArray, others: "Bins") -> "Bins":
+        """Put the sums of some channels, measured by themselves, in the place of its own."""
+        sums, inverse = self.sums.copy(), self.inverse.copy()
+        sums[:, channels], inverse[channels] = others.sums, others.inverse
+        return replace(self, sums=sums, inverse=inverse)
 
 
 class Follower:
@@ -152,7 +186,7 @@ class Follower:
     def __init__(self, arithmetic: "Arithmetic", window: int) -> None:
         self._arithmetic = arithmetic
         self._window = window
-        self._reference: Reference | None = None
+        self._known: tuple[Reference, Bins] | None = None
         self._age = 0
 
     def follow(self, gulp: Stretch, before: Stretch | None, after: Stretch | None) -> Baseline:
@@ -170,24 +204,35 @@ class Follower:
         reference, bins = self._measured(gulp)
         if not reference.nchans:
             return still
-        peaks = np.abs(bins).max(axis=0) * np.float32(BIN**-0.5)
+        peaks = np.abs(bins.sums).max(axis=0) * np.float32(BIN**-0.5)
         if not self._window:
             return replace(still, peaks=peaks)
         slow = still.series
         slow[gulp.valid] = self._level(reference, gulp, before, after)
         slow -= np.float32(np.nanmean(slow, dtype=np.float64))
-        unit = np.where(reference.inverse > 0, reference.inverse, np.float32(1))
-        return Baseline(slow, np.divide(_response(slow, bins), unit, dtype=np.float32), peaks)
+        unit = np.where(bins.inverse > 0, bins.inverse, np.float32(1))
+        response = np.divide(_response(slow, bins.sums), unit, dtype=np.float32)
+        return Baseline(slow, response, peaks)
 
-    def _measured(self, gulp: Stretch) -> tuple[Reference, Float32Array]:
-        """Give the gulp's bins by the reference that there is, if that fits, or a new one."""
-        if self._reference is not None and self._age < RENEWED:
+    def _measured(self, gulp: Stretch) -> tuple[Reference, Bins]:
+        """Give the gulp's bins by the reference that there is, if it fits, or by a new one.
+
+        A few channels that it does not fit are measured by themselves.
+        """
+        if self._known is not None and self._age < KEPT:
             self._age += 1
-            bins, fits = self._reference.bins(self._arithmetic, gulp)
-            if fits:
-                return self._reference, bins
-        self._reference, self._age = Reference.of(self._arithmetic, gulp), 0
-        return self._reference, self._reference.bins(self._arithmetic, gulp)[0]
+            reference, first = self._known
+            bins = Bins.of(self._arithmetic, gulp, reference)
+            odd = bins.odd(first) & gulp.varies()
+            if not odd.any():
+                return reference, bins
+            if np.count_nonzero(odd) <= MOST_ODD * reference.nchans:
+                part = gulp.part(odd)
+                own = Reference.of(self._arithmetic, part)
+                return reference, bins.replaced(odd, Bins.of(self._arithmetic, part, own))
+        reference, self._age = Reference.of(self._arithmetic, gulp), 0
+        self._known = reference, Bins.of(self._arithmetic, gulp, reference)
+        return self._known
 
     def _level(
         self, reference: Reference, gulp: Stretch, before: Stretch | None, after: Stretch | None

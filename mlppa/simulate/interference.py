@@ -176,7 +176,7 @@ def _broad(
 
     widths_s = (tsamp * np.exp(rng.uniform(0, np.log(64), 3))).tolist()
     sweep_s = tsamp * float(np.exp(rng.uniform(np.log(20), np.log(2000))))
-    sweep_s = max(sweep_s, CHIRP_BEND * max(widths_s[2], tsamp) / _bend(header))
+    sweep_s = max(sweep_s, CHIRP_BEND * max(widths_s[2], tsamp) / bend(header))
     return [
         draw("burst", widths_s[0], level(widths_s[0])),
         _somewhere(draw("burst", widths_s[1], level(widths_s[1])), 0.6, header, rng),
@@ -186,7 +186,7 @@ def _broad(
     ]
 
 
-def _bend(header: FilterbankHeader) -> float:
+def bend(header: FilterbankHeader) -> float:
     """How far a straight line departs from the delay law, as a fraction of the sweep."""
     shape = np.sort(channel_shape(header.freqs_mhz))
     return float(np.abs(shape - np.linspace(0, 1, header.nchans)).max())
