@@ -5,8 +5,8 @@ Rules that every stage keeps:
 * The only clock is the integer sample index, counted from the header's
   ``tstart_mjd``. Dates are made once, when a message is written.
 * A gap is a jump: ``block.start`` is past the previous ``block.stop``.
-* Whoever receives an array owns it, and a stage never writes to an array that
-  it has passed on.
+* What a stage has passed on it never writes to again, nor does whoever receives it:
+  others may hold it, too.
 * Units stand in names: MHz, seconds, MJD (UTC); DMs are in pc cm^-3.
 """
 
@@ -164,7 +164,8 @@ class CleanGulp:
         ``windows[m]`` is int8 of shape (nchans, past + (nsamples >> m)), in the channel
         order of the header: the samples averaged in time by 2**m, with zero mean, a
         standard deviation of `clean.SIGMA` counts, and 0 where there is no signal. In
-        front of the gulp's own samples is as much of what came before as the search needs.
+        front of the gulp's own samples is as much of what came before as the search needs,
+        also where the search never got it, as it may be in a live stream.
     good
         False for masked channels, shape (nchans,).
     valid

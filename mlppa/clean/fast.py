@@ -101,13 +101,13 @@ def decimate(rows: Int8Array, coarse: Int8Array, starts: Sequence[int]) -> None:
 def _dropped(spectra: NDArray[np.generic], one_value: bool, out: BoolArray) -> None:
     for t in range(spectra.shape[0]):
         row = spectra[t]
-        empty, flat = True, one_value
+        empty, constant = True, one_value
         for value in row:
             empty = empty and not np.isfinite(value)
-            flat = flat and value == row[0]
-            if not empty and not flat:
+            constant = constant and value == row[0]
+            if not empty and not constant:
                 break
-        out[t] = empty or flat
+        out[t] = empty or constant
 
 
 @njit(nogil=True, cache=True, boundscheck=False, fastmath=FAST)

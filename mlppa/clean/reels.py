@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from ..data import Int8Array
 from ..rows import CACHE_LINE, Shelf
 
-#: Gulps on a reel: fewer take less memory, and are copied more often. The first octave's
-#: are kept as long as one of them is needed.
-FINE_GULPS = 2
-COARSE_GULPS = 2
+#: Gulps on a reel: with one the past of each would be copied, with more all are kept as
+#: long as one of them is needed.
+GULPS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +51,10 @@ class Reel:
         How many past samples each octave must have in front of every gulp.
     shape
         Samples and channels of a gulp.
-    ngulps
-        How many gulps a reel holds.
     """
 
-    def __init__(self, halos: Mapping[int, int], shape: tuple[int, int], ngulps: int) -> None:
+    def __init__(self, halos: Mapping[int, int], shape: tuple[int, int]) -> None:
         self._nsamples, nchans = shape
-        self._ngulps = ngulps
         self._octaves = list(halos)
         self._tracks: list[Track] = []
         self._length = 0
@@ -68,7 +64,7 @@ class Reel:
                 self._length, -(-halo // CACHE_LINE) * CACHE_LINE, self._nsamples >> octave
             )
             self._tracks.append(track)
-            self._length += track.past + ngulps * track.step
+            self._length += track.past + GULPS * track.step
         self._shelf = Shelf(nchans, self._length)
         self._rows, self._number = self._shelf.take(), 0
         self._start: int | None = None
@@ -94,7 +90,7 @@ class Reel:
         """
         passed = sys.maxsize if self._start is None else start - self._start
         self._start = start
-        if passed == self._nsamples and self._number + 1 < self._ngulps:
+        if passed == self._nsamples and self._number + 1 < GULPS:
             self._number += 1
             return self._rows
         before, self._rows, self._number = self.windows, self._shelf.take(), 0
@@ -123,8 +119,8 @@ class Reels:
     def __init__(self, halos: Sequence[int], shape: tuple[int, int]) -> None:
         self._nsamples, _ = shape
         first, *others = enumerate(halos)
-        self._fine = Reel(dict([first]), shape, FINE_GULPS)
-        self._coarse = Reel(dict(others), shape, COARSE_GULPS)
+        self._fine = Reel(dict([first]), shape)
+        self._coarse = Reel(dict(others), shape)
 
     @property
     def windows(self) -> tuple[Int8Array, ...]:

@@ -24,7 +24,7 @@ from pydantic import (
     field_validator,
 )
 
-from ..clean.reels import COARSE_GULPS, FINE_GULPS
+from ..clean.reels import GULPS
 from ..data import FilterbankHeader
 from ..dedisperse import Grid, octaves
 from ..dispersion import dm_per_sample, smear_s, sweep_s
@@ -271,8 +271,9 @@ class Plan:
 
     @property
     def baseline(self) -> int:
-        """Window of the running baseline: half of it is longer than most pulses and sweeps."""
-        samples = max(GULP_SECONDS / self.header.tsamp_s, GULP_SAMPLES)
+        """Window of the running baseline: half of it is longer than any pulse."""
+        second = GULP_SECONDS / self.header.tsamp_s
+        samples = max(second, GULP_SAMPLES, 4 * self.search.max_width)
         return min(1 << math.ceil(math.log2(samples)), self.gulp)
 
     @staticmethod
@@ -291,10 +292,10 @@ class Plan:
         """Estimate of the samples that the search holds at its largest."""
         (fine, *coarse), nchans = self.search.halos, self.header.nchans
         # what is kept, a gulp that comes, and reels that are not full at both ends
-        history = (self.search.memory + 2 * FINE_GULPS * self.gulp) * nchans
-        history += history * fine // (FINE_GULPS * self.gulp)
+        history = (self.search.memory + 2 * GULPS * self.gulp) * nchans
+        history += history * fine // (GULPS * self.gulp)
         # one reel is read while another one begins
-        reel = sum(coarse) + COARSE_GULPS * self.gulp * (1 - 0.5 ** len(coarse))
+        reel = sum(coarse) + GULPS * self.gulp * (1 - 0.5 ** len(coarse))
         raw = 3 * self.gulp * nchans * max(self.header.nbits // 8, 1)
         return history + int(2 * reel * nchans) + raw
 

@@ -93,7 +93,7 @@ def shift_sum(
 def shift_sum_int8(rows: Int8Array, shifts: NDArray[np.int64], nout: int) -> NDArray[np.int32]:
     """Sum channels as `shift_sum` does, in int16 as far as they fit: four at a time."""
     nchans, stride = rows.shape
-    flat = rows.reshape(-1)
+    values = rows.reshape(-1)
     out = np.zeros((shifts.shape[0], nout), np.int32)
     part = np.zeros(nout, np.int16)
     n = uint64(nout)
@@ -108,13 +108,13 @@ def shift_sum_int8(rows: Int8Array, shifts: NDArray[np.int64], nout: int) -> NDA
                 c = uint64((k + 2) * stride + shifts[s, k + 2])
                 d = uint64((k + 3) * stride + shifts[s, k + 3])
                 for i in range(n):
-                    low = int16(int16(flat[a + i]) + int16(flat[b + i]))
-                    high = int16(int16(flat[c + i]) + int16(flat[d + i]))
+                    low = int16(int16(values[a + i]) + int16(values[b + i]))
+                    high = int16(int16(values[c + i]) + int16(values[d + i]))
                     part[i] = int16(part[i] + int16(low + high))
             for k in range(last - (last - first) % 4, last):
                 a = uint64(k * stride + shifts[s, k])
                 for i in range(n):
-                    part[i] = int16(part[i] + int16(flat[a + i]))
+                    part[i] = int16(part[i] + int16(values[a + i]))
             for i in range(n):
                 series[i] += int32(part[i])
     return out

@@ -16,7 +16,7 @@ from ..formats.bits import UInt8Array
 
 logger = logging.getLogger(__name__)
 
-#: Raw bytes of a block, about.
+#: Raw bytes of a block of PSRFITS, about.
 BLOCK_BYTES = 1 << 21
 #: Samples that two files may share by a rounding of their dates.
 TINY_OVERLAP = 2

@@ -18,7 +18,7 @@ from .observation import FileSource, read_bytes, reject_options
 
 logger = logging.getLogger(__name__)
 
-#: Bytes of the file that are read at a time.
+#: Bytes of the file that are read at a time, at most.
 MOST_BYTES = 1 << 26
 
 _WIDER = {"uint8": np.uint16, "int8": np.int16, "uint16": np.uint32, "float32": np.float32}
@@ -37,7 +37,7 @@ class SigprocFile:
         say it. Else they are the products AA, BB, CR, CI, of which AA + BB is
         taken, as with 2 IFs and as SIGPROC itself sums them.
     block_samples
-        Spectra to a block; by default as many as in a gulp, which is then not copied.
+        Spectra to a block; by default those of a second or two, as they mostly make a gulp.
     """
 
     path: Path
@@ -78,7 +78,7 @@ class SigprocFile:
 
 
 def _block_samples(header: SigprocHeader) -> int:
-    """About a second: a power of two, and no more bytes than MOST_BYTES."""
+    """Take a second or two: a power of two, as in a gulp, which then needs no copy."""
     second = math.ceil(math.log2(1 / header.stream.tsamp_s))
     most = int(math.log2(MOST_BYTES / header.bytes_per_spectrum))
     return 1 << max(min(second, most), 0)
