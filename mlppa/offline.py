@@ -21,7 +21,7 @@ from .config import Config, Plan
 from .data import Report
 from .disk import make_folder, write_whole
 from .errors import SinkError
-from .pipeline import Parts, pipeline
+from .pipeline import Parts, pipeline, warm_up
 from .publish import publish
 from .sinks import Sink, open_sink
 from .sinks.journal import Journal
@@ -119,6 +119,7 @@ class Search:
                 pictures=config.publish.images,
                 stopwatch=self._stopwatch,
             )
+            warm_up(parts)
             _remove_results(config.output, config.stream)
             tally = _Tally()
             reports = self._published(parts, journal, sinks, tally)

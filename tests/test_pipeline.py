@@ -1,11 +1,14 @@
 """The whole chain in memory: however a stream is cut, what comes out is the same."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -298,3 +301,34 @@ def test_on_one_processor_there_is_no_thread_ahead(monkeypatch: pytest.MonkeyPat
     found, again = ([d.candidate for r in some for d in r.detections] for some in (usual, alone))
     assert found == again
     assert found
+
+
+WARM = """
+import gc
+from numba.core.registry import CPUDispatcher
+from mlppa.pipeline import pipeline, warm_up
+from tests.test_pipeline import HEADER, MemorySource, parts, spectra
+
+def compiled():
+    found = (one for one in gc.get_objects() if isinstance(one, CPUDispatcher))
+    return {(one.py_func.__qualname__, str(s)) for one in found for s in one.signatures}
+
+stream = parts(MemorySource(HEADER, spectra(), [3000, -50, 5150]))
+before = compiled()
+warm_up(stream)
+warm = compiled()
+assert any(report.detections for report in pipeline(stream))
+late = compiled() - warm
+assert len(warm - before) > 10, warm - before
+assert not late, late
+"""
+
+
+@pytest.mark.slow
+def test_nothing_is_compiled_once_data_flow() -> None:
+    """A process of its own: in this one all may be compiled already."""
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", WARM], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -102,7 +102,7 @@ def sampled_moments(
 ) -> tuple[Float32Array, Float32Array]:
     """Clipped moments of a sample of the spectra; see `settle`."""
     starts = baseline.groups()
-    starts = starts[:: max(1, len(starts) * GROUP // SAMPLED)]
+    starts = starts[:: max(1, len(starts) * GROUP // SAMPLED)].copy()
     return settle(_sums(arithmetic, spectra, baseline, starts), spectra.shape[1])
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..data import Int8Array
-from ..rows import CACHE_LINE, empty_rows, flat, padded_rows
+from ..rows import CACHE_LINE, flat, padded_rows
 from . import BLOCK, GROUP, MARGIN, NARROW_HALO, Octave, Peaks, Window
 from .arrays import Best, Code, Data, Room, Task
 from .boxcars import SCORE_COUNTS
@@ -50,20 +50,10 @@ class Engine:
         self._map = self._pool.map if threads > 1 else map
         self._memory = local()
         self._programs: dict[Octave, list[tuple[slice, Program]]] = {}
-        self._compile()
 
     def close(self) -> None:
         """End the threads."""
         self._pool.shutdown()
-
-    def _compile(self) -> None:
-        """Compile (or read from numba's cache) before data flow, not at the first gulp."""
-        from . import exact
-
-        exact.warm_up()
-        least = Octave(0, np.zeros(1, np.int64), np.array([0.0, 1.0]), 5)
-        self([Window(empty_rows(2, least.halo + least.tile), least, 1.0)])
-        self._programs.clear()
 
     def delays(self, octave: Octave) -> Ints:
         """Delay of every channel in every row as summed, shape (nrows, nchans)."""

@@ -6,7 +6,7 @@ import numpy as np
 from numba import int16, int32, njit, uint64
 from numpy.typing import NDArray
 
-from ..data import BoolArray, CleanGulp, History, Int8Array
+from ..data import BoolArray, History, Int8Array
 from ..rows import Rows, flat
 
 #: So many int8 samples always fit into an int16 sum.
@@ -220,15 +220,3 @@ def _count_pixels(
                 begin = starts[channel] + p * pixel
                 low, high = min(max(begin, 0), end), min(max(begin + pixel, 0), end)
                 out[channel, p] += before[high] - before[low]
-
-
-def warm_up() -> None:
-    """Compile (or read from numba's cache) before data flow, not at the first candidate."""
-    ones, starts = np.ones((1, 4), np.int8), np.zeros(1, np.int64)
-    good, valid = np.ones(1, np.bool_), np.ones(4, np.bool_)
-    valid[0] = False
-    past = History((CleanGulp(0, (ones,), good, valid, 0, 4),))
-    cut = strips(past, starts, 4)
-    shift_sum_int8(cut.samples, starts[None], 1)
-    shift_sum(pixels(past, starts, 4, 1)[0], starts[None], 1)
-    band_sum(past, starts, 4)

@@ -147,11 +147,6 @@ def search(gulps: Iterable[CleanGulp], plan: SearchPlan, kernel: Kernel) -> Iter
         One per gulp, one for every stretch without data in between, and a last one
         without new samples that holds what was still waiting when the stream ended.
     """
-    from ..dedisperse import exact
-    from . import scores
-
-    for kernels in (exact, scores):
-        kernels.warm_up()
     history, waiting = History(), Waiting(plan)
     stop = None
     for gulp in gulps:

@@ -163,7 +163,7 @@ def series(
     cut = strips(history, first, nsamples + int(shifts.max()))
     if cut.weights is None:
         if len(cut.channels) < len(first):
-            shifts = shifts[:, cut.channels]
+            shifts = np.ascontiguousarray(shifts[:, cut.channels])
         sums = shift_sum_int8(cut.samples, shifts, nsamples)
         return sums, np.full((1, 1), len(cut.channels), np.int32)
     return (

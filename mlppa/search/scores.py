@@ -111,10 +111,3 @@ def _phases(window, w, n):  # type: ignore[no-untyped-def]
 def _accumulate(values, total):  # type: ignore[no-untyped-def]
     for i in range(len(values)):
         total[i + 1] = total[i] + values[i]
-
-
-def warm_up() -> None:
-    """Compile (or read from numba's cache) before data flow, not at the first candidate."""
-    sums, widths, window = np.ones((1, 4), np.int32), np.ones(1, np.int64), (0.0, 3.0)
-    best_boxcars(sums, widths, window, 1.0)
-    best_partial_boxcars(sums, sums, widths, window, (1.0, 1.0))
