@@ -40,6 +40,10 @@ MOST_LIKE_PULSES = ("pulsed", "radar", "chirp")
 #: Longest boxcar in samples.
 WIDEST = 128
 
+#: In this part of the skies the level swings, over so many of the longest boxcars.
+SWINGING = 0.3
+SWING_WIDTHS = (0.15, 2.0)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Examples:
@@ -165,6 +169,8 @@ def training_sky(plan: Plan, rng: np.random.Generator, kind: Kind | None = None)
             sets += random_interference(header, seconds, rng)
             more = random_interference(header, seconds, rng)
             sets += [item for item in more if item.kind in MOST_LIKE_PULSES]
+    if not kind and rng.uniform() < SWINGING:
+        sets += _swings(header, seconds, rng)
     return Sky(
         header=header,
         nsamples=SKY_SAMPLES,
@@ -173,6 +179,26 @@ def training_sky(plan: Plan, rng: np.random.Generator, kind: Kind | None = None)
         seed=int(rng.integers(2**31)),
         bandpass=float(rng.uniform(0, 0.8)),
     )
+
+
+def _swings(
+    header: FilterbankHeader, seconds: float, rng: np.random.Generator
+) -> Iterator[Interference]:
+    """Let the level of two parts of the band swing, as slowly as the widest pulses are."""
+    parts = np.sort(rng.uniform(header.f_lo_mhz, header.f_hi_mhz, (2, 2)))
+    for _ in range(int(rng.integers(6, 24))):
+        low, high = parts[rng.integers(2)].tolist()
+        width = WIDEST * float(np.exp(rng.uniform(*np.log(SWING_WIDTHS))))
+        start_s = float(rng.uniform(0, seconds))
+        nchans = max(header.nchans * (high - low) / (header.f_hi_mhz - header.f_lo_mhz), 1)
+        yield Interference(
+            "burst",
+            start_s,
+            start_s + width * header.tsamp_s,
+            level=float(rng.uniform(-25, 25)) / float(np.sqrt(nchans * width)),
+            f_lo_mhz=low,
+            f_hi_mhz=high,
+        )
 
 
 def sky_examples(sky: Sky, plan: Plan, kernel: Kernel, number: int) -> Examples:
