@@ -87,7 +87,9 @@ def pipeline(parts: Parts) -> Generator[Report]:
 def warm_up(parts: Parts) -> None:
     """Compile (or read from numba's cache) what the path needs, before data flow.
 
-    A few seconds of a small sky take it: a pulse, and one with samples missing in it.
+    A few seconds of a small sky take it: a pulse, and one with samples missing in it. The
+    number type of the samples is guessed from the header; for another one the cleaning is
+    compiled when it comes.
     """
     header = FilterbankHeader(
         nchans=32, fch1_mhz=1500.0, foff_mhz=-10.0, tsamp_s=1e-3, tstart_mjd=0.0, nbits=8

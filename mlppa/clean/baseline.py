@@ -25,12 +25,13 @@ FEWEST_GROUPS = 16
 #: Gain changes all channels alike: no channel follows the band's level more than this.
 MOST_RESPONSE = 1.2
 
-#: A reference fits as long as hardly a channel is off by more, in units of its noise, or has a
-#: variance that differs by more than this factor ...
+#: A channel fits the reference if it is off by no more, in units of its noise, and its variance
+#: differs by no more than this factor.
 MOST_OFFSET = 0.25
 MOST_VARIANCE = 2.0
 
-#: ... and not more than this part of them does, and for so many gulps after its own.
+#: A reference is kept while no more than this part of the channels does not fit it, for so many
+#: gulps after its own.
 MOST_ODD = 0.05
 KEPT = 15
 

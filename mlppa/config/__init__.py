@@ -79,10 +79,11 @@ DELAYS_PER_OCTAVE = {"quality": 8192, "fast": 4096}
 
 #: A gulp lasts at least so long, or twice that if its cells (samples of a channel) are fewer
 #: than GULP_CELLS: then what each gulp costs, whatever its size, counts. And it has at least
-#: GULP_SAMPLES for its statistics.
+#: GULP_SAMPLES for its statistics, and for those of the widest pulses so many of their widths.
 GULP_SECONDS = 1.0
 GULP_CELLS = 1 << 21
 GULP_SAMPLES = 2048
+BASELINE_WIDTHS = 4
 
 
 class _Section(BaseModel):
@@ -261,7 +262,7 @@ class Plan:
         if settings.subbands:
             search = replace(search, subbands=make_subbands(search, grid))
         tiles = (o.tile << o.index for plan in search.plans for o in plan.octaves)
-        least = max(GULP_SAMPLES, GULP_SECONDS / header.tsamp_s, *tiles)
+        least = max(GULP_SAMPLES, GULP_SECONDS / header.tsamp_s, BASELINE_WIDTHS * widest, *tiles)
         gulp = 2 ** math.ceil(math.log2(least))
         if gulp * header.nchans < GULP_CELLS and gulp * header.tsamp_s < 2 * GULP_SECONDS:
             gulp *= 2
@@ -271,9 +272,9 @@ class Plan:
 
     @property
     def baseline(self) -> int:
-        """Window of the running baseline: half of it is longer than any pulse."""
+        """Window of the running baseline: half of it is longer than any boxcar."""
         second = GULP_SECONDS / self.header.tsamp_s
-        samples = max(second, GULP_SAMPLES, 4 * self.search.max_width)
+        samples = max(second, GULP_SAMPLES, BASELINE_WIDTHS * self.search.max_width)
         return min(1 << math.ceil(math.log2(samples)), self.gulp)
 
     @staticmethod
