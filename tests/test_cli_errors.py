@@ -193,8 +193,8 @@ def test_data_that_cannot_tell_dms_apart_are_told(call: Call, tmp_path: Path) ->
     header = replace(SKY.header, fch1_mhz=90_000.0, foff_mhz=-0.01)
     write_filterbank(replace(SKY, header=header, nsamples=8, pulses=(), interference=()), path)
     ended = call("search", path, "-o", tmp_path / "out")
-    assert ended.code == 2
-    assert "--dm-max: at 2000 the sweep" in ended.error
+    assert ended.code == 3
+    assert "these data: up to a DM of 1e+06 the sweep" in ended.error
     assert "; give data of a wider band" in ended.error
 
 

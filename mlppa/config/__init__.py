@@ -28,7 +28,7 @@ from ..clean.reels import GULPS
 from ..data import FilterbankHeader
 from ..dedisperse import Grid, octaves
 from ..dispersion import dm_per_sample, smear_s, sweep_s
-from ..errors import ConfigError
+from ..errors import ConfigError, InputError
 from ..search import SearchPlan
 from ..search.subbands import make_subbands
 from ..wire.address import ADDRESS_REMEDY, address_fault
@@ -244,6 +244,8 @@ class Plan:
         ------
         SettingError
             If the search would need more memory than is sensible, or would try no DM but 0.
+        InputError
+            If no DM at all would do for these data.
         """
         freqs_mhz = header.freqs_mhz
         least_dm = dm_per_sample(freqs_mhz, header.tsamp_s)
@@ -359,9 +361,9 @@ def _refuse_small(dm_max: float, least_dm: float) -> None:
     # rounded up, so that what is said will do
     digits = 3 - math.ceil(math.log10(least_dm))
     useful = math.ceil(least_dm * 10**digits) / 10**digits
-    if useful <= MOST_DM:
-        remedy = f"give {useful:g} or more for these data"
-    else:
+    if useful > MOST_DM:
+        cause = f"up to a DM of {MOST_DM:g} the sweep of the band is shorter than a sample"
         remedy = "give data of a wider band, a lower frequency or a shorter sampling time"
+        raise InputError("these data", cause, remedy)
     cause = f"at {dm_max:g} the sweep of the band is shorter than a sample"
-    raise SettingError("search.dm_max", cause, remedy)
+    raise SettingError("search.dm_max", cause, f"give {useful:g} or more for these data")
