@@ -21,7 +21,8 @@ from mlppa.config import DELAYS_PER_OCTAVE, ClassifySettings, Plan, SearchSettin
 from mlppa.data import Block, FilterbankHeader
 from mlppa.dedisperse.engine import Engine
 from mlppa.offline import peak_memory_bytes
-from mlppa.pipeline import Parts, pipeline, warm_up
+from mlppa.pipeline import Parts, pipeline
+from mlppa.warmup import warm_up
 
 BLOCK_NSAMPLES = 8192
 POOL_BLOCKS = 16
@@ -92,7 +93,7 @@ def search_noise(parts: Parts) -> list[float]:
     snrs
         Of all candidates, whatever the network says of them.
     """
-    warm_up(parts)
+    warm_up(parts.plan, parts.kernel)
     began, told_s = perf_counter(), 0.0
     snrs: list[float] = []
     for report in pipeline(parts):

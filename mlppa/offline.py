@@ -21,12 +21,13 @@ from .config import Config, Plan
 from .data import Report
 from .disk import make_folder, write_whole
 from .errors import SinkError
-from .pipeline import Parts, pipeline, warm_up
+from .pipeline import Parts, pipeline
 from .publish import publish
 from .sinks import Sink, open_sink
 from .sinks.journal import Journal
 from .sources import open_source
 from .stopwatch import Stopwatch
+from .warmup import warm_up
 from .wire import DetectionMessage, Origin, detection_message, encode
 
 logger = logging.getLogger(__name__)
@@ -119,7 +120,7 @@ class Search:
                 pictures=config.publish.images,
                 stopwatch=self._stopwatch,
             )
-            warm_up(parts)
+            warm_up(parts.plan, parts.kernel)
             _remove_results(config.output, config.stream)
             tally = _Tally()
             reports = self._published(parts, journal, sinks, tally)

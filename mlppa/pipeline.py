@@ -5,16 +5,13 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from .channel import prefetch
 from .classify import Network, classify
 from .clean import clean
-from .config import Plan, SearchSettings
-from .data import CleanGulp, FilterbankHeader, Gulp, Report
+from .config import Plan
+from .data import CleanGulp, Report
 from .decide import decide
 from .dedisperse import Kernel
-from .dispersion import delay_s
 from .gulps import gulps
 from .images import cut_images
 from .metrics import SAMPLES
@@ -82,32 +79,6 @@ def pipeline(parts: Parts) -> Generator[Report]:
     decided = decide(classified, plan.search, parts.min_probability, pictures=parts.pictures)
     with closing(ahead):
         yield from account(timed("decide", decided))
-
-
-def warm_up(parts: Parts) -> None:
-    """Compile (or read from numba's cache) what the path needs, before data flow.
-
-    A few seconds of a small sky take it: a pulse, and one with samples missing in it. The
-    number type of the samples is guessed from the header; for another one the cleaning is
-    compiled when it comes.
-    """
-    header = FilterbankHeader(
-        nchans=32, fch1_mhz=1500.0, foff_mhz=-10.0, tsamp_s=1e-3, tstart_mjd=0.0, nbits=8
-    )
-    settings = SearchSettings(dm_max=150.0, width_max_ms=300.0, threshold=15.0)
-    plan = Plan.make(settings, header, parts.plan.search.res)
-    dtype = {16: np.uint16, 32: np.float32}.get(parts.plan.header.nbits, np.uint8)
-    spectra = np.random.default_rng(1).integers(90, 110, (plan.gulp, header.nchans)).astype(dtype)
-    valid = np.ones(plan.gulp, np.bool_)
-    delays = np.rint(delay_s(100.0, header.freqs_mhz, header.f_hi_mhz) / header.tsamp_s)
-    for first in (plan.gulp // 4, plan.gulp // 2):
-        for sample in range(4):
-            spectra[first + sample + delays.astype(int), np.arange(header.nchans)] += 20
-    valid[plan.gulp // 2 + 1] = False
-    gulps = [Gulp(0, spectra, valid, 0, plan.gulp)]
-    cleaned = clean(gulps, plan.search.halos, plan.baseline)
-    for _ in cut_images(search(cleaned, plan.search, parts.kernel), plan.search):
-        pass
 
 
 def _ahead(cleaned: Iterator[CleanGulp], live: bool) -> Generator[CleanGulp]:

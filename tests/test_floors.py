@@ -21,7 +21,7 @@ FLOORS = (
         *("sources", "sinks", "gulps", "clean", "dedisperse", "search", "images", "classify"),
         *("decide", "publish", "listen", "plots", "simulate", "watchdog"),
     },
-    {"config", "pipeline", "offline", "training", "dashboard"},
+    {"config", "pipeline", "warmup", "offline", "training", "dashboard"},
     {"cli", "service", "demo", "bench", "__main__"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -306,7 +306,8 @@ def test_on_one_processor_there_is_no_thread_ahead(monkeypatch: pytest.MonkeyPat
 WARM = """
 import gc
 from numba.core.registry import CPUDispatcher
-from mlppa.pipeline import pipeline, warm_up
+from mlppa.pipeline import pipeline
+from mlppa.warmup import warm_up
 from tests.test_pipeline import HEADER, MemorySource, parts, spectra
 
 def compiled():
@@ -315,7 +316,7 @@ def compiled():
 
 stream = parts(MemorySource(HEADER, spectra(), [3000, -50, 5150]))
 before = compiled()
-warm_up(stream)
+warm_up(stream.plan, stream.kernel)
 warm = compiled()
 assert any(report.detections for report in pipeline(stream))
 late = compiled() - warm

@@ -24,6 +24,8 @@ class Track:
 
     Parameters
     ----------
+    octave
+        How often they were halved.
     begin
         First element of the row.
     past
@@ -32,6 +34,7 @@ class Track:
         Samples of a gulp.
     """
 
+    octave: int
     begin: int
     past: int
     step: int
@@ -55,14 +58,12 @@ class Reel:
 
     def __init__(self, halos: Mapping[int, int], shape: tuple[int, int]) -> None:
         self._nsamples, nchans = shape
-        self._octaves = list(halos)
         self._tracks: list[Track] = []
         self._length = 0
         for octave, halo in halos.items():
             # samples are written in whole lines
-            track = Track(
-                self._length, -(-halo // CACHE_LINE) * CACHE_LINE, self._nsamples >> octave
-            )
+            past = -(-halo // CACHE_LINE) * CACHE_LINE
+            track = Track(octave, self._length, past, self._nsamples >> octave)
             self._tracks.append(track)
             self._length += track.past + GULPS * track.step
         self._shelf = Shelf(nchans, self._length)
@@ -94,26 +95,19 @@ class Reel:
             self._number += 1
             return self._rows
         before, self._rows, self._number = self.windows, self._shelf.take(), 0
-        for i, (octave, track) in enumerate(zip(self._octaves, self._tracks, strict=True)):
-            gone = passed >> octave
+        for track, old, new in zip(self._tracks, before, self.windows, strict=True):
+            gone = passed >> track.octave
             kept = min(max(track.past + track.step - gone, 0), track.past)
-            past = self.windows[i][:, : track.past]
-            past[:, :kept] = before[i][:, gone : gone + kept]
-            past[:, kept:] = 0
+            new[:, :kept] = old[:, gone : gone + kept]
+            new[:, kept : track.past] = 0
         return self._rows
 
 
 class Reels:
     """Room for all octaves of the newest gulp, and their past.
 
-    The first octave, which is kept for long, is no part of the others, which are not.
-
-    Parameters
-    ----------
-    halos
-        How many past samples each octave must have in front of every gulp.
-    shape
-        Samples and channels of a gulp.
+    The first octave, which is kept for long, is no part of the others, which are not. Its
+    parameters are those of `Reel`, halos by the order of octaves.
     """
 
     def __init__(self, halos: Sequence[int], shape: tuple[int, int]) -> None:

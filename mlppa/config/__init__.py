@@ -226,6 +226,8 @@ class Plan:
     ----------
     header
         The stream.
+    baseline
+        Window of the running baseline in samples: half of it is longer than any boxcar.
     gulp
         Samples of a gulp.
     search
@@ -233,6 +235,7 @@ class Plan:
     """
 
     header: FilterbankHeader
+    baseline: int
     gulp: int
     search: SearchPlan
 
@@ -263,21 +266,16 @@ class Plan:
         search = SearchPlan(freqs_mhz, header.tsamp_s, trials, settings.threshold, res, widest)
         if settings.subbands:
             search = replace(search, subbands=make_subbands(search, grid))
+        baseline = _power_of_two(
+            max(GULP_SAMPLES, GULP_SECONDS / header.tsamp_s, BASELINE_WIDTHS * widest)
+        )
         tiles = (o.tile << o.index for plan in search.plans for o in plan.octaves)
-        least = max(GULP_SAMPLES, GULP_SECONDS / header.tsamp_s, BASELINE_WIDTHS * widest, *tiles)
-        gulp = 2 ** math.ceil(math.log2(least))
+        gulp = _power_of_two(max(baseline, *tiles))
         if gulp * header.nchans < GULP_CELLS and gulp * header.tsamp_s < 2 * GULP_SECONDS:
             gulp *= 2
-        plan = cls(header, gulp, search)
+        plan = cls(header, baseline, gulp, search)
         cls._refuse_huge(plan.memory_bytes, settings, header)
         return plan
-
-    @property
-    def baseline(self) -> int:
-        """Window of the running baseline: half of it is longer than any boxcar."""
-        second = GULP_SECONDS / self.header.tsamp_s
-        samples = max(second, GULP_SAMPLES, BASELINE_WIDTHS * self.search.max_width)
-        return min(1 << math.ceil(math.log2(samples)), self.gulp)
 
     @staticmethod
     def _refuse_huge(nbytes: float, settings: SearchSettings, header: FilterbankHeader) -> None:
@@ -352,6 +350,10 @@ class Plan:
                 for o in search.octaves
             ),
         }
+
+
+def _power_of_two(least: float) -> int:
+    return 1 << math.ceil(math.log2(least))
 
 
 def _refuse_small(dm_max: float, least_dm: float) -> None:
