@@ -226,6 +226,12 @@ def test_words_tell_what_a_shift_asks_first() -> None:
     assert f"beam {message.beam}" in rest
     assert message.source_name in rest
     assert "seen in" not in words
+    assert message.f_lo_mhz is not None
+    assert message.f_hi_mhz is not None
+    rounded = message.model_copy(
+        update={"f_lo_mhz": message.f_lo_mhz + 4e-7, "f_hi_mhz": message.f_hi_mhz - 4e-7}
+    )
+    assert "seen in" not in caption(rounded, snr_zero_dm=3.25), "messages round"
 
 
 def test_words_tell_the_part_of_the_band() -> None:

@@ -37,7 +37,11 @@ def caption(message: DetectionMessage, snr_zero_dm: float) -> dict[str, str]:
 
 def _subband(message: DetectionMessage) -> dict[str, str]:
     """Say in which part of the band it was measured, and is shown; nothing for all of it."""
-    if (message.f_lo_mhz, message.f_hi_mhz) in ((None, None), _band_mhz(message)):
+    low, high = _band_mhz(message)
+    if message.f_lo_mhz is None or message.f_hi_mhz is None:
+        return {}
+    # a channel at least is missing: the message rounds
+    if message.f_hi_mhz - message.f_lo_mhz > high - low - abs(message.foff_mhz) / 2:
         return {}
     return {"seen in": f"{message.f_lo_mhz:.1f} to {message.f_hi_mhz:.1f} MHz"}
 
