@@ -17,7 +17,7 @@ from mlppa.dedisperse.engine import Engine
 from mlppa.demo import HEADER
 from mlppa.simulate import Interference, Sky, SkySource
 from mlppa.simulate.interference import bend
-from mlppa.training.dataset import live_images
+from mlppa.training.examples import live_images
 
 #: How far a chirp is off the delay law at most, in units of its width.
 BENDS = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0)

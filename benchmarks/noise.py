@@ -128,7 +128,7 @@ def main() -> None:
     source = NoiseSource(case.header, round(wanted.seconds / case.header.tsamp_s))
     plan = Plan.make(settings, case.header, classifier.res)
     with closing(Engine(settings.threads)) as kernel:
-        snrs = search_noise(Parts(source, plan, kernel, classifier, chosen.min_probability))
+        snrs = search_noise(Parts(source, plan, kernel, classifier, classifier.card.threshold))
     highest = f"the highest {max(snrs):.2f}" if snrs else "none"
     tell(
         f"{len(snrs)} candidates at S/N {settings.threshold:g} and more, {highest}; "

@@ -8,6 +8,7 @@ band's mean delay, where the bow-tie stands upright.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,17 @@ from .search import SearchPlan
 from .search.refine import channel_starts
 from .search.subbands import view
 
-#: What the shape of a bow-tie cannot show; the model scales them itself.
-FEATURES = ("log2_sweep_px", "snr", "snr_zero_dm_ratio", "log2_width_px")
+#: Parts of the band, and pixels of time around the candidate, of the small dedispersed spectrum
+#: that goes with an image: what happens in a part of the band only shows there.
+PARTS = 16
+STEPS = 16
+
+#: What the shape of a bow-tie cannot show; the model scales them itself. The spectrum comes
+#: last, in units of noise: the lowest part of the band first, one time after the other.
+FEATURES = (
+    *("log2_sweep_px", "snr", "snr_zero_dm_ratio", "log2_width_px"),
+    *(f"spectrum_{part}_{step}" for part in range(PARTS) for step in range(STEPS)),
+)
 
 #: Geometry of the picture for people.
 PICTURE_COLUMNS = 160
@@ -40,28 +50,18 @@ def cut_images(searched: Iterable[Searched], plan: SearchPlan) -> Iterator[Image
     """
     for item in searched:
         views = [view(c, item.history, plan) for c in item.candidates]
-        images = [dm_time_image(*one) for one in views]
-        rows = [features(candidate, part) for candidate, _, part in views]
+        cuts = [_cut(*one) for one in views]
         yield ImageBatch(
             item,
-            np.array(images, np.float32).reshape(-1, plan.res, plan.res),
-            np.array(rows, np.float32).reshape(-1, len(FEATURES)),
+            np.array([image for image, _ in cuts], np.float32).reshape(-1, plan.res, plan.res),
+            np.array([numbers for _, numbers in cuts], np.float32).reshape(-1, len(FEATURES)),
         )
 
 
-def features(candidate: Candidate, plan: SearchPlan) -> list[float]:
-    """Give the numbers that go with an image, in the order of FEATURES."""
-    pixel = 2**candidate.octave
-    return [
-        float(np.log2(1 + candidate.dm / plan.unit_dm / pixel)),
-        candidate.snr,
-        candidate.snr_zero_dm / candidate.snr,
-        float(np.log2(candidate.width_samples / pixel)),
-    ]
-
-
-def dm_time_image(candidate: Candidate, history: History, plan: SearchPlan) -> Float32Array:
-    """Cut one image.
+def _cut(
+    candidate: Candidate, history: History, plan: SearchPlan
+) -> tuple[Float32Array, Float32Array]:
+    """Cut one image, in units of its noise, and gather the numbers that go with it.
 
     The row of the candidate's own DM is exact to the sample; in the others each channel
     moves by whole pixels.
@@ -69,10 +69,32 @@ def dm_time_image(candidate: Candidate, history: History, plan: SearchPlan) -> F
     Returns
     -------
     image
-        Shape (res, res), in units of its noise; 0 where there are no data.
+        Shape (res, res); 0 where there are no data.
+    features
+        In the order of FEATURES.
     """
-    sums, cells = _image(candidate, history, plan)
-    return _in_noise(sums, cells)
+    swept = _swept(candidate, history, plan)
+    pixel = 2**candidate.octave
+    numbers = [
+        float(np.log2(1 + candidate.dm / plan.unit_dm / pixel)),
+        candidate.snr,
+        candidate.snr_zero_dm / candidate.snr,
+        float(np.log2(candidate.width_samples / pixel)),
+    ]
+    spectrum = _spectrum(swept, plan, pixel)
+    return _in_noise(*_image(swept, plan, pixel)), np.append(numbers, spectrum).astype(np.float32)
+
+
+def _spectrum(swept: "_Swept", plan: SearchPlan, pixel: int) -> Float32Array:
+    """Sum dedispersed channels up in parts of the band, shape (PARTS, STEPS)."""
+    nchans = len(plan.freqs_mhz)
+    rank = np.arange(nchans) if plan.freqs_mhz[0] < plan.freqs_mhz[-1] else np.arange(nchans)[::-1]
+    member = (rank * PARTS // nchans == np.arange(PARTS)[:, None]).astype(np.float32)
+    columns = slice(plan.res - STEPS // 2, plan.res + STEPS // 2)
+    sums = member @ swept.sums[:, columns].astype(np.float32)
+    if swept.cells is None:
+        return _in_noise(sums, member.sum(axis=1)[:, None] * pixel)
+    return _in_noise(sums, member @ swept.cells[:, columns].astype(np.float32))
 
 
 def draw(candidate: Candidate, image: Float32Array, history: History, plan: SearchPlan) -> Picture:
@@ -80,6 +102,7 @@ def draw(candidate: Candidate, image: Float32Array, history: History, plan: Sear
     octave = max(candidate.octave - 1, 0)
     sums, cells = _pixels(candidate, history, plan, octave)
     middle = candidate.sample + plan.mean_shape * candidate.dm / plan.unit_dm
+    _, present = _image(_swept(candidate, history, plan), plan, 2**candidate.octave)
     undispersed = replace(candidate, sample=middle, dm=0.0)
     zero = _pixels(undispersed, history, plan, octave)
     nsub = min(PICTURE_SUBBANDS, len(plan.freqs_mhz))
@@ -93,7 +116,7 @@ def draw(candidate: Candidate, image: Float32Array, history: History, plan: Sear
         zero_dm=_seen(zero[0].sum(axis=0), zero[1].sum(axis=0)),
         time_ms=(np.arange(PICTURE_COLUMNS) - PICTURE_COLUMNS // 2) * pixel_ms,
         freqs_mhz=np.add.reduceat(plan.freqs_mhz, edges) / np.diff([*edges, len(plan.freqs_mhz)]),
-        image=np.where(_image(candidate, history, plan)[1] > 0, image, np.float32(np.nan)),
+        image=np.where(present > 0, image, np.float32(np.nan)),
         image_time_ms=rows * image_pixel * 1e3 * plan.tsamp_s,
         image_dm=candidate.dm + rows * image_pixel * plan.unit_dm,
         dm=candidate.dm,
@@ -101,25 +124,44 @@ def draw(candidate: Candidate, image: Float32Array, history: History, plan: Sear
     )
 
 
+class _Swept(NamedTuple):
+    """The channels around a candidate in pixels of time, shifted to its DM.
+
+    Parameters
+    ----------
+    sums
+        Counts, shape (nchans, 2 * res); the pulse is in the middle of pixel ``res``.
+    cells
+        How many samples carry signal in each, same shape; None where all do.
+    """
+
+    sums: NDArray[np.int32]
+    cells: NDArray[np.int32] | None
+
+
+def _swept(candidate: Candidate, history: History, plan: SearchPlan) -> _Swept:
+    from .dedisperse.exact import pixels
+
+    starts = _starts(candidate, plan, candidate.octave, 2 * plan.res)
+    return _Swept(*pixels(history, starts, 2 * plan.res, 2**candidate.octave))
+
+
 def _image(
-    candidate: Candidate, history: History, plan: SearchPlan
+    swept: _Swept, plan: SearchPlan, pixel: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Sum an image up: counts, and how many samples carry signal, shape (res, res).
 
     The latter has shape (1, 1) where all pixels hold the same.
     """
-    from .dedisperse.exact import pixels, shift_sum
+    from .dedisperse.exact import shift_sum
 
-    pixel = 2**candidate.octave
-    starts = _starts(candidate, plan, candidate.octave, 2 * plan.res)
-    sums, cells = pixels(history, starts, 2 * plan.res, pixel)
     rows = np.arange(plan.res) - plan.res // 2
     offsets = np.multiply.outer(rows, plan.shape - plan.mean_shape)
     shifts = np.floor(offsets + 0.5).astype(np.int64) + plan.res // 2
-    image = shift_sum(sums, shifts, plan.res)
-    if cells is None:
-        return image, np.full((1, 1), len(starts) * pixel, np.int32)
-    return image, shift_sum(cells, shifts, plan.res)
+    image = shift_sum(swept.sums, shifts, plan.res)
+    if swept.cells is None:
+        return image, np.full((1, 1), len(plan.shape) * pixel, np.int32)
+    return image, shift_sum(swept.cells, shifts, plan.res)
 
 
 def _starts(candidate: Candidate, plan: SearchPlan, octave: int, npixels: int) -> NDArray[np.int64]:
@@ -161,7 +203,7 @@ def _pixels(
     return sums, cells
 
 
-def _in_noise(sums: NDArray[np.integer], cells: NDArray[np.integer]) -> Float32Array:
+def _in_noise(sums: NDArray[Any], cells: NDArray[Any]) -> Float32Array:
     return np.asarray(sums / (SIGMA * np.sqrt(np.maximum(cells, 1))), np.float32)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from . import __version__
 from .channel import prefetch
-from .classify import load_model
+from .classify import load_model, model_card
 from .clean.moments import FEWEST_SAMPLES
 from .config import Config, Plan
 from .data import Report
@@ -76,6 +76,8 @@ class Search:
             chosen.model, batch=chosen.batch, device=chosen.device, engine=chosen.engine
         )
         card = self._classifier.card
+        wanted = chosen.min_probability
+        self._min_probability = card.threshold if wanted is None else wanted
         self.plan = Plan.make(config.search, self.source.header, card.res)
         self.origin = Origin(
             stream=config.stream,
@@ -115,7 +117,7 @@ class Search:
                 plan=self.plan,
                 kernel=stack.enter_context(closing(Engine(config.search.threads))),
                 classifier=self._classifier,
-                min_probability=config.classify.min_probability,
+                min_probability=self._min_probability,
                 mask=config.search.mask,
                 pictures=config.publish.images,
                 stopwatch=self._stopwatch,
@@ -277,6 +279,7 @@ def run_key(config: Config, origin: Origin) -> str:
         "images": config.publish.images,
         "header": asdict(origin.header),
         "model": origin.model_sha256,
+        "threshold": model_card(config.classify.model).threshold,
         "mlppa": __version__,
         "code": _code(),
     }

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from mlppa import bench
+from mlppa.classify import model_card
 from mlppa.errors import EnvironmentFault
 
 from .calling import Call
@@ -61,3 +63,38 @@ def test_a_search_is_pinned_to_as_many_processors_as_it_has_threads(
     assert program.startswith("import os; os.sched_setaffinity(0, sorted(")
     assert "[:1])" in program
     assert words[words.index("--threads") + 1] == "1"
+
+
+def test_networks_are_timed(call: Call, tmp_path: Path) -> None:
+    words = f"bench dt --model spine-64 --batch 1 --batch 8 --threads 2 --json -o {tmp_path}"
+    ended = call(*words.split())
+    assert ended.code == 0
+    timings = json.loads(ended.out)
+    assert [(t["model"], t["way"], t["batch"], t["threads"]) for t in timings] == [
+        ("spine-64", "onnx", 1, 2),
+        ("spine-64", "onnx", 8, 2),
+    ]
+    for timing in timings:
+        assert len(timing["per_image_s"]) >= 5
+        assert 1e-6 < timing["dt_s"] < 1e-1
+    assert (tmp_path / "dt.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_ours_is_ahead_of_a_call_for_each_image(call: Call) -> None:
+    words = ["bench", "dt", "--model", "spine-64", "--way", "onnx", "--way", "predict(element)"]
+    ended = call(*words, "--way", "predict(dataset)", "--way", "tensorflow", "-q")
+    assert ended.code == 0
+    ratio = re.search(r"spine-64: onnx, \d+ a call, is (\d+) times as fast", ended.out)
+    assert ratio
+    assert int(ratio[1]) > 300
+
+
+def test_the_family_of_the_talk_is_built_for_timing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlppa.bench.dt.RESOLUTIONS", (32,))
+    models = bench.untrained_family(tmp_path, lambda *now: None)
+    assert [path.name for path in models] == ["32_1", "32_2", "32_3"]
+    parameters = [model_card(path).facts["parameters"] for path in models]
+    assert parameters == [803_690, 206_482, 7_166]

@@ -134,7 +134,7 @@ def test_the_example_names_every_key_with_its_default() -> None:
     absent = {name for name, default in known.items() if default is None}
     assert named.keys() == known.keys() - absent
     for name in absent:
-        assert re.search(rf'^# {name.split(".")[1]} = "', text, re.MULTILINE), name
+        assert re.search(rf'^# {name.split(".")[1]} = ["0-9]', text, re.MULTILINE), name
     for name, value in named.items():
         if name not in ("input", "output"):
             assert value == known[name], name

@@ -300,7 +300,7 @@ def test_what_stands_in_the_way_is_exit_code_4(
 def test_where_a_model_goes_is_checked_before_it_is_trained(
     out: str, said: str, call: Call, named: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr("mlppa.training.train.gather")
+    monkeypatch.delattr("mlppa.training.train.simulated")
     named["RECIPE"].write_text("skies = 8\n")
     ended = call("models", "train", "--recipe", named["RECIPE"], "-o", named["FOLDER"] / out)
     assert ended.code == 4

@@ -28,7 +28,10 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 HEAVY = {"tensorflow", "keras", "numba", "matplotlib", "astropy", "sigpyproc", "your", "scipy"}
 #: What makes a thread or a process, and who may.
 MAKERS = {"Thread", "Timer", "ThreadPoolExecutor", "ProcessPoolExecutor", "Process", "Pool"}
-THREADED = {"channel.py", "dedisperse/engine.py", "sinks/zmq.py", "demo.py"}
+THREADED = {
+    *("channel.py", "dedisperse/engine.py", "sinks/zmq.py", "demo.py"),
+    "training/shards.py",
+}
 #: What threads wait for each other with, and who may.
 LOCKS = {"Lock", "RLock", "Condition", "Semaphore", "Event", "Barrier", "Queue", "SimpleQueue"}
 LOCKED = {"channel.py"}

@@ -9,7 +9,7 @@ import pytest
 from mlppa.config import Plan, SearchSettings
 from mlppa.data import Block, Candidate, FilterbankHeader, Float32Array, ImageBatch, Picture
 from mlppa.dispersion import delay_s
-from mlppa.images import BLANK, FEATURES, PICTURE_COLUMNS, cut_images, draw
+from mlppa.images import BLANK, FEATURES, PARTS, PICTURE_COLUMNS, STEPS, cut_images, draw
 from mlppa.search import SearchPlan
 from mlppa.simulate import Interference, Pulse, Sky, SkySource
 
@@ -139,6 +139,23 @@ def test_features_say_what_the_shape_cannot() -> None:
     assert named["snr"] == pytest.approx(candidate.snr)
     assert named["snr_zero_dm_ratio"] == pytest.approx(candidate.snr_zero_dm / candidate.snr)
     assert 1 <= named["log2_width_px"] < 2, "two to four pixels wide"
+
+
+@pytest.mark.parametrize("ascending", [False, True])
+def test_the_spectrum_shows_where_in_the_band_a_pulse_shines(ascending: bool) -> None:
+    header = replace(WIDE, fch1_mhz=WIDE.f_lo_mhz, foff_mhz=1.0) if ascending else WIDE
+    pulse = replace(BRIGHT, snr=40.0, width_ms=8.0, f_hi_mhz=1372.0)
+    items, _ = batches(sky_with(pulse, header), 64)
+    (batch,) = [item for item in items if item.searched.candidates]
+    (candidate,) = batch.searched.candidates
+    spectrum = batch.features[0, -PARTS * STEPS :].reshape(PARTS, STEPS)
+    # the boxcar is two to four pixels wide
+    there, beside = spectrum[:, STEPS // 2 - 2 : STEPS // 2 + 3], spectrum[:, :4]
+    assert there[: PARTS // 2].sum(axis=1).min() > 5
+    assert np.abs(there[PARTS // 2 :]).mean() < 1.5
+    assert np.abs(beside).mean() == pytest.approx(0.8, abs=0.3)
+    snr = there.sum() / np.sqrt(there.size)
+    assert snr == pytest.approx(candidate.snr, rel=0.25)
 
 
 def test_what_holds_no_candidate_gives_an_empty_batch() -> None:

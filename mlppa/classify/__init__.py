@@ -1,15 +1,16 @@
 """The network: DM-time images in, probabilities out, at a fixed cost per batch."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from ..data import Budget, Classified, Float32Array, ImageBatch
 from ..errors import ModelError
+from ..images import FEATURES
 from ..metrics import DT_SECONDS
-from .card import ModelCard, list_models, model_card
+from .card import WEIGHTS, ModelCard, list_models, model_card
 from .engines import (
     Device,
     Engine,
@@ -19,6 +20,7 @@ from .engines import (
     with_onnx,
     with_tensorflow,
 )
+from .table import COLUMNS
 
 __all__ = [
     "Classifier",
@@ -29,6 +31,7 @@ __all__ = [
     "classify",
     "list_models",
     "load_model",
+    "load_table",
     "model_card",
 ]
 
@@ -59,11 +62,9 @@ class Classifier:
         self.res = card.res
         self.batch = batch
         self._network = network
-        self(np.zeros((1, self.res, self.res), np.float32), np.zeros((1, self._width), np.float32))
-
-    @property
-    def _width(self) -> int:
-        return len(self.card.features)
+        self._columns = [FEATURES.index(name) for name in card.features]
+        nothing = np.zeros((1, self.res, self.res), np.float32)
+        self(nothing, np.zeros((1, len(FEATURES)), np.float32))
 
     def __call__(self, images: Float32Array, features: Float32Array) -> Float32Array:
         """Classify images.
@@ -73,7 +74,8 @@ class Classifier:
         images
             Shape (n, res, res), n of any size.
         features
-            Shape (n, number of features), in the order of `images.FEATURES`.
+            Shape (n, len(FEATURES)), all of `images.FEATURES`: the network takes those that
+            its card names.
 
         Returns
         -------
@@ -86,14 +88,15 @@ class Classifier:
             Where the images do not fit the model, or are not all finite.
         """
         self._check(images, features)
+        taken = features[:, self._columns]
         steps = range(0, len(images), self.batch)
         parts = [
-            self._network(images[i : i + self.batch], features[i : i + self.batch]) for i in steps
+            self._network(images[i : i + self.batch], taken[i : i + self.batch]) for i in steps
         ]
         return np.concatenate([np.empty(0, np.float32), *parts])
 
     def _check(self, images: Float32Array, features: Float32Array) -> None:
-        wanted = ((len(images), self.res, self.res), (len(images), self._width))
+        wanted = ((len(images), self.res, self.res), (len(images), len(FEATURES)))
         if (images.shape, features.shape) != wanted:
             raise ModelError(
                 f"model {self.name}",
@@ -147,8 +150,38 @@ def load_model(
         Where the device is not there.
     """
     card = model_card(name)
+    _refuse_unfit(card)
     chosen = choose_engine(engine, device)
+    if engine == "auto" and device != "gpu" and not (card.folder / WEIGHTS).exists():
+        chosen = "onnx"  # large ones come for it alone
     if chosen == "onnx":
         return Classifier(card, with_onnx(card), batch, chosen)
     with quiet_stderr():
         return Classifier(card, with_tensorflow(card, batch, device), batch, chosen)
+
+
+def load_table(name: str | Path) -> Callable[[Float32Array], Float32Array]:
+    """Load a model that judges lists of candidates: rows of `table.COLUMNS` to probabilities.
+
+    Raises
+    ------
+    ModelError
+        Where it judges images, or its weights are not to be had.
+    """
+    card = model_card(name)
+    if card.res or card.features != COLUMNS:
+        cause = "it does not judge lists of candidates"
+        raise ModelError(f"model {card.name}", cause, "take one whose card has 0 pixels")
+    network = with_onnx(card)
+    return lambda rows: network(np.empty((len(rows), 0), np.float32), rows)
+
+
+def _refuse_unfit(card: ModelCard) -> None:
+    """Refuse what takes no images, or features that nobody measures."""
+    if not card.res:
+        cause = "it judges lists of candidates, not images"
+        raise ModelError(f"model {card.name}", cause, "take one that has pixels")
+    unknown = [name for name in card.features if name not in FEATURES]
+    if unknown:
+        cause = f"its features {', '.join(unknown)} are unknown"
+        raise ModelError(f"model {card.name}", cause, "train it again with this version")

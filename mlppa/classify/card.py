@@ -14,6 +14,9 @@ WEIGHTS = "model.keras"
 ONNX = "model.onnx"
 CARD = "card.json"
 
+#: From which probability on a candidate is a pulse, where a card does not say.
+USUAL_THRESHOLD = 0.7
+
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
@@ -26,9 +29,10 @@ class ModelCard:
     name
         What messages call the model.
     res
-        Pixels along either side of its images.
+        Pixels along either side of its images; 0 where it judges lists of candidates.
     features
-        Names of the numbers that go with an image, as in `images.FEATURES`.
+        Names of the numbers that it takes beside an image, as in `images.FEATURES`, or of
+        those of a list, as in `table.COLUMNS`.
     sha256
         Of the weights' file.
     facts
@@ -41,6 +45,11 @@ class ModelCard:
     features: tuple[str, ...]
     sha256: str
     facts: Mapping[str, Any]
+
+    @property
+    def threshold(self) -> float:
+        """From which probability on a candidate is a pulse: set on skies for that alone."""
+        return float(self.facts.get("threshold", USUAL_THRESHOLD))
 
 
 def models_folder() -> Path:
@@ -98,6 +107,9 @@ def verified(card: ModelCard, name: str) -> Path:
     remedy = "restore the folder of the model, or train it again"
     if not path.is_file():
         raise ModelError(path, "there are no weights", remedy)
-    if file_sha256(path) != (card.sha256 if name == WEIGHTS else card.facts.get("sha256_onnx")):
-        raise ModelError(path, f"the sha256 is not the one in {CARD}", remedy)
+    expected = card.sha256 if name == WEIGHTS else card.facts.get("sha256_onnx")
+    found = file_sha256(path)
+    if found != expected:
+        cause = f"the sha256 is not the one in {CARD}: expected {expected}, found {found}"
+        raise ModelError(path, cause, remedy)
     return path

@@ -5,9 +5,11 @@ and needs less time for an image. Both give the same probabilities, as the tests
 """
 
 import contextlib
+import json
 import logging
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -50,8 +52,8 @@ def _has_accelerator() -> bool:
     return not hidden and any(Path("/proc/driver/nvidia/gpus").glob("*"))
 
 
-def with_onnx(card: ModelCard) -> Network:
-    """Load a network into ONNX Runtime, on one thread of the CPU.
+def with_onnx(card: ModelCard, threads: int = 1) -> Network:
+    """Load a network into ONNX Runtime, on threads of the CPU.
 
     Raises
     ------
@@ -59,19 +61,31 @@ def with_onnx(card: ModelCard) -> Network:
         Where the weights are missing, are not those of the card, or do not fit it.
     """
     import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     path = verified(card, ONNX)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    _check_inputs(path, [i.shape[1:] for i in session.get_inputs()], card)
-    image, features = (i.name for i in session.get_inputs())
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except _refusals(state) as error:
+        raise _unfit(path, "is no network that can be computed") from error
+    inputs = session.get_inputs()
+    _check_inputs(path, [i.shape[1:] for i in inputs], card)
+    feeds = _feeds(card)
 
     def network(images: Float32Array, numbers: Float32Array) -> Float32Array:
-        (out,) = session.run(None, {image: images[..., None], features: numbers})
-        return np.asarray(out)[:, 0]
+        given = feeds(images, numbers)
+        (out,) = session.run(None, {i.name: one for i, one in zip(inputs, given, strict=True)})
+        return np.asarray(out)[:, -1]
 
     return network
+
+
+def _refusals(state: Any) -> tuple[type[Exception], ...]:
+    """Give what ONNX Runtime raises where a file is no graph, or one that it cannot compute."""
+    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented")
+    return tuple(getattr(state, name) for name in names)
 
 
 def with_tensorflow(card: ModelCard, batch: int, device: Device) -> Network:
@@ -85,32 +99,89 @@ def with_tensorflow(card: ModelCard, batch: int, device: Device) -> Network:
         Where the device is not there.
     """
     weights = verified(card, WEIGHTS)
+    refuse_untrusted(weights)
     keras, tf = import_keras()
     place = _place(tf, device)
-    with tf.device(place):
-        model = keras.saving.load_model(weights, compile=False)
+    try:
+        with tf.device(place):
+            model = keras.saving.load_model(weights, compile=False)
+    except (OSError, TypeError, ValueError) as error:
+        raise _unfit(weights, f"cannot be loaded ({error})") from error
     shapes = [list(tensor.shape)[1:] for tensor in model.inputs]
     _check_inputs(weights, shapes, card)
     signature = [tf.TensorSpec((batch, *shape), tf.float32) for shape in shapes]
+    feeds = _feeds(card)
 
-    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
-    def compiled(images: Any, features: Any) -> Any:
-        return model([images, features], training=False)
+    @tf.function(input_signature=[signature])  # type: ignore[untyped-decorator]
+    def compiled(given: Any) -> Any:
+        return model(given, training=False)
 
     def network(images: Float32Array, features: Float32Array) -> Float32Array:
-        count = len(images)
-        images = np.pad(images, [(0, batch - count), (0, 0), (0, 0)])
-        features = np.pad(features, [(0, batch - count), (0, 0)])
+        given = feeds(images, features)
+        short = batch - len(given[0])
+        whole = [np.pad(one, [(0, short)] + [(0, 0)] * (one.ndim - 1)) for one in given]
         with tf.device(place):
-            return np.asarray(compiled(images[..., None], features))[:count, 0]
+            return np.asarray(compiled(whole))[: batch - short, -1]
 
     return network
 
 
+def _feeds(card: ModelCard) -> Callable[[Float32Array, Float32Array], list[Float32Array]]:
+    """Choose what a network takes of images (n, res, res) and features (n, nfeatures)."""
+
+    def feeds(images: Float32Array, features: Float32Array) -> list[Float32Array]:
+        given = [images[..., None]] if card.res else []
+        return [*given, features] if card.features else given
+
+    return feeds
+
+
+def refuse_untrusted(path: Path) -> None:
+    """Look into a file of Keras for what is not a plain layer, before anything is loaded.
+
+    Raises
+    ------
+    ModelError
+        Where it holds code (a Lambda, a pickle) or layers that Keras does not have.
+    """
+    try:
+        with zipfile.ZipFile(path) as content:
+            config = json.loads(content.read("config.json"))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise _unfit(path, f"is not a file of Keras 3 ({error})") from error
+    for found in _layers(config):
+        module, name = found.get("module"), found.get("class_name")
+        if name == "Lambda" or name == "__lambda__" or str(module).split(".")[0] not in PLAIN:
+            cause = f"holds {name} of {module}: code, that nobody has checked"
+            raise ModelError(path, cause, "use plain layers of Keras only")
+
+
+#: Whose layers may be loaded.
+PLAIN = ("keras", "builtins", "None")
+
+
+def _layers(config: object) -> Iterator[dict[str, Any]]:
+    """Give every object that a configuration of Keras would make."""
+    if isinstance(config, dict):
+        if "class_name" in config:
+            yield config
+        for value in config.values():
+            yield from _layers(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _layers(value)
+
+
+def _unfit(path: Path, cause: str) -> ModelError:
+    return ModelError(path, cause, "restore the folder of the model, or train it again")
+
+
 def _check_inputs(path: Path, shapes: list[list[int]], card: ModelCard) -> None:
-    wanted = [[card.res, card.res, 1], [len(card.features)]]
+    wanted = [[card.res, card.res, 1]] if card.res else []
+    wanted += [[len(card.features)]] if card.features else []
     if shapes != wanted:
-        raise ModelError(path, f"its inputs are not {wanted}", "correct the card or the weights")
+        cause = f"its inputs are {shapes}, and those of the card {wanted}"
+        raise ModelError(path, cause, "correct the card or the weights")
 
 
 def import_keras() -> tuple[Any, Any]:

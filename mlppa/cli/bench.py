@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import AsJson, Debug, Quiet
+from ..disk import make_folder
+from .options import AsJson, Debug, Quiet, folder, text
 from .progress import bar
 from .search import Effort
 from .usage import help_alone
 
 if TYPE_CHECKING:
-    from ..bench import Timing
+    from ..bench import DtTiming, Timing
+    from ..bench.dt import Way
 
 app = typer.Typer(help="Measure how fast this machine is.")
 
@@ -27,6 +29,15 @@ class Which(StrEnum):
     small = "small"
     standard = "standard"
     large = "large"
+
+
+class Ways(StrEnum):
+    """Ways of computing a network."""
+
+    onnx = "onnx"
+    tensorflow = "tensorflow"
+    element = "predict(element)"
+    dataset = "predict(dataset)"
 
 
 @app.callback(invoke_without_command=True)
@@ -63,6 +74,101 @@ def search(
         typer.echo(json.dumps([asdict(timing) for timing in timings]))
     else:
         _print_timings(timings)
+
+
+@app.command()
+def dt(
+    model: Annotated[
+        list[str] | None, typer.Option(parser=text, help="Name or folder (all that come along).")
+    ] = None,
+    family: Annotated[
+        bool,
+        typer.Option("--family", help="The ML-PPA networks too: RES 256 to 32, 1 to 3 layers."),
+    ] = False,
+    batch: Annotated[
+        list[int] | None, typer.Option(min=1, max=4096, help="Images a call (1 and 32).")
+    ] = None,
+    threads: Annotated[
+        list[int] | None, typer.Option(min=1, max=1024, help="Of ONNX Runtime (1).")
+    ] = None,
+    way: Annotated[
+        list[Ways] | None, typer.Option(help="Engine, or a Keras call as the talk has it (onnx).")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", parser=folder, help="For a picture, dt.png.")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Time the networks: dT for an image, against what real time allows."""
+    from ..bench import Load, time_dt, untrained_family
+    from ..classify import list_models
+
+    if out is not None:
+        make_folder(out)
+    ways: list[Way] = [one.value for one in way or [Ways.onnx]]
+    with tempfile.TemporaryDirectory(prefix="mlppa-bench-") as untrained, bar(quiet) as tell:
+        models: list[str | Path] = list(model or (list_models() if not family else []))
+        models += untrained_family(Path(untrained), tell) if family else []
+        load = Load(models, batch or (1, 32), threads or (1,), ways)
+        timings = list(time_dt(load, tell))
+    if out is not None:
+        _draw_dt(timings, out / "dt.png")
+    if as_json:
+        typer.echo(json.dumps([asdict(timing) | {"dt_s": timing.dt_s} for timing in timings]))
+    else:
+        _print_dt(timings)
+
+
+#: Candidates a second of sky that a storm of interference may give: what real time allows
+#: is a second for so many.
+STORM_PER_S = 1000
+
+
+def _draw_dt(timings: list["DtTiming"], path: Path) -> None:
+    from ..plots import by_resolution, plot_dt
+
+    told = [
+        (one.res, f"{one.model}, {one.way} {one.batch}", [1e6 * s for s in one.per_image_s])
+        for one in timings
+    ]
+    plot_dt(by_resolution(told), 1e6 / STORM_PER_S, path)
+
+
+def _print_dt(timings: list["DtTiming"]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"dT for an image; real time allows {1e6 / STORM_PER_S:g} us where a storm gives"
+    table = Table(title=f"{title} {STORM_PER_S} candidates a second", title_justify="left")
+    for heading in ("model", "pixels", "way", "images a call", "threads", "us", "of real time"):
+        is_text = heading in ("model", "way")
+        table.add_column(heading, justify="left" if is_text else "right")
+    for one in timings:
+        table.add_row(
+            one.model,
+            str(one.res),
+            one.way,
+            str(one.batch),
+            str(one.threads or "all"),
+            f"{1e6 * one.dt_s:.4g}",
+            f"{one.dt_s * STORM_PER_S:.2%}",
+        )
+    Console().print(table)
+    _print_lead(timings)
+
+
+def _print_lead(timings: list["DtTiming"]) -> None:
+    """Say how far the quickest way is ahead of predict(element), for each model."""
+    for model in dict.fromkeys(one.model for one in timings):
+        mine = [one for one in timings if one.model == model]
+        slow = [one for one in mine if one.way == Ways.element.value]
+        if slow:
+            quick = min(mine, key=lambda one: one.dt_s)
+            ratio = slow[0].dt_s / quick.dt_s
+            typer.echo(f"{model}: {quick.way}, {quick.batch} a call, is {ratio:.0f} times as fast "
+                       "as predict(element)")  # fmt: skip
 
 
 def _print_timings(timings: list["Timing"]) -> None:

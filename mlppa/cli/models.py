@@ -1,22 +1,24 @@
-"""The networks: list them, read their cards, train them."""
+"""The networks: list them, read their cards, train them, measure them."""
 
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..training.sizes import TALK_IMAGES
 from .options import AsJson, Debug, Quiet, folder, text
 from .progress import bar, is_shown
 from .usage import help_alone
 
-app = typer.Typer(help="The networks: list them, read their cards, train them.")
+app = typer.Typer(help="The networks: list them, train them, measure them.")
 
 
 @app.callback(invoke_without_command=True)
 def _common(context: typer.Context, debug: Debug = False) -> None:
-    """List the networks, read their cards, train them."""
+    """List the networks, train them, measure them."""
     help_alone(context)
 
 
@@ -30,7 +32,8 @@ def list_(as_json: AsJson = False, debug: Debug = False) -> None:
         typer.echo(json.dumps([dict(card.facts) for card in cards]))
         return
     for card in cards:
-        typer.echo(f"{card.name:16} {card.res:4d} pixels  {card.facts.get('summary', '')}")
+        sees = f"{card.res:4d} pixels" if card.res else "lists      "
+        typer.echo(f"{card.name:16} {sees}  {card.facts.get('summary', '')}")
 
 
 @app.command()
@@ -39,35 +42,152 @@ def info(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Print the card of a model: what it is, what it was trained on, how good it is."""
+    """Print the card of a model, its layers, and what an image costs on this machine."""
     from ..classify import model_card
+    from ..classify.cost import cost, layers
 
     card = model_card(model)
+    every, spent = layers(card), cost(card)
+    costs = {
+        "mflop": spent.flop / 1e6,
+        "ideal_us": 1e6 * spent.ideal_s,
+        "measured_us": 1e6 * spent.dt_s,
+        "share_of_peak": spent.share_of_peak,
+        "peak_gflop_per_s": spent.peak_flop_per_s / 1e9,
+    }
     if as_json:
-        typer.echo(json.dumps(dict(card.facts)))
+        told = dict(card.facts) | {"layers": [asdict(one) for one in every], "cost": costs}
+        typer.echo(json.dumps(told))
         return
     for line in _outline(dict(card.facts)):
         typer.echo(line)
+    typer.echo("layers")
+    for one in every:
+        shape = " x ".join(map(str, one.shape))
+        typer.echo(f"  {one.kind:18} {shape:16} {one.parameters:10,d} parameters "
+                   f"{one.flop / 1e6:9.3f} MFLOP")  # fmt: skip
+    typer.echo(
+        f"an image: {costs['mflop']:.3g} MFLOP, {costs['ideal_us']:.3g} us at this core's peak of "
+        f"{costs['peak_gflop_per_s']:.0f} GFLOP/s; measured {costs['measured_us']:.3g} us, "
+        f"{spent.share_of_peak:.0%} of the peak"
+    )
+
+
+@app.command()
+def dataset(
+    out: Annotated[Path, typer.Option("--out", "-o", parser=folder, help="Of the images.")],
+    images: Annotated[int, typer.Option(min=1, help="How many.")] = TALK_IMAGES,
+    res: Annotated[int, typer.Option(help="Pixels along either side.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Of the skies.")] = 1,
+    threshold: Annotated[float, typer.Option(min=5, max=20, help="S/N of the search.")] = 5.2,
+    unseen: Annotated[
+        bool, typer.Option("--unseen", help="To measure on: of telescopes never trained on.")
+    ] = False,
+    recording: Annotated[
+        list[Path] | None,
+        typer.Option(readable=False, help="A filterbank without pulses, to put some into."),
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, max=256, help="Skies at once.")] = 2,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Simulate and search skies, and write labelled images: an hour for the talk's 297 472."""
+    from ..training.architecture import RESOLUTIONS
+    from ..training.shards import make_dataset
+    from ..training.sheet import contact_sheet
+    from ..training.skies import Draw
+
+    if res not in RESOLUTIONS:
+        raise typer.BadParameter(f"{res} is none of {', '.join(map(str, RESOLUTIONS))}")
+    draw = Draw(seed, 0, res, threshold, unseen, recordings=tuple(recording or ()))
+    with bar(quiet) as tell:
+        made = make_dataset(out, draw, images, processes, tell)
+    contact_sheet(made, out / "sheet.png")
+    if not quiet:
+        pulses = sum(shard.pulses for shard in made.shards)
+        typer.echo(f"{made.images} images, {pulses} of them pulses, of {made.facts['skies']} skies")
+        typer.echo(f"Some of each kind: {out / 'sheet.png'}")
 
 
 @app.command()
 def train(
     recipe: Annotated[Path, typer.Option(readable=False, help="What to train, in TOML.")],
     out: Annotated[Path, typer.Option("--out", "-o", parser=folder, help="Of the new model.")],
+    data: Annotated[
+        Path | None, typer.Option(parser=folder, help="Images of `models dataset` (simulated).")
+    ] = None,
+    unseen: Annotated[
+        Path | None, typer.Option(parser=folder, help="Images to measure on (simulated).")
+    ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write logs for TensorBoard, too.")
+    ] = False,
     threads: Annotated[int, typer.Option(min=1, max=1024, help="Of the search.")] = 2,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train a network on simulated skies and write it with its card: minutes to an hour."""
+    """Train a network on simulated skies and write it with its card; goes on if interrupted."""
     from ..dedisperse.engine import Engine
-    from ..training.train import Recipe, train
+    from ..training.recipe import Recipe
+    from ..training.shards import Dataset
+    from ..training.train import Sets, train
 
     if not is_shown(quiet):  # where there is no bar
         logging.getLogger("mlppa.training").setLevel(logging.WARNING if quiet else logging.INFO)
+    sets = Sets(*(Dataset.load(one) if one else None for one in (data, unseen)))
     with bar(quiet) as tell:
-        train(Recipe.load(recipe), out, Engine(threads), tell)
+        train(Recipe.load(recipe), out, Engine(threads), sets, tell, tensorboard=tensorboard)
     if not quiet:
         info(str(out))
+
+
+@app.command()
+def evaluate(
+    model: Annotated[list[str], typer.Argument(parser=text, help="Names or folders.")],
+    out: Annotated[Path, typer.Option("--out", "-o", parser=folder, help="Of the report.")],
+    data: Annotated[
+        Path | None, typer.Option(parser=folder, help="Images of `models dataset --unseen`.")
+    ] = None,
+    skies: Annotated[int, typer.Option(min=1, help="To simulate, where no images are given.")] = 40,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Measure models on the same images, of telescopes that none was trained on: a report."""
+    from ..classify import model_card
+    from ..dedisperse.engine import Engine
+    from ..training.card import code_version
+    from ..training.evaluate import Judgements, report
+    from ..training.recipe import Recipe
+    from ..training.shards import Dataset
+    from ..training.train import unseen_pieces
+
+    found = Dataset.load(data) if data else None
+    largest = max(model_card(name).res for name in model) or 64
+    recipe = Recipe(res=largest, held_out=skies)  # type: ignore[arg-type]
+    with bar(quiet) as tell:
+        pieces = unseen_pieces(recipe, Engine(1), found, tell)
+        judgements = Judgements.of(model, pieces)
+    about = {"data": str(data) if data else f"{skies} skies", "code": code_version()}
+    report(judgements, out, about)
+    if not quiet:
+        typer.echo((out / "report.md").read_text().split("\n![")[0])
+        typer.echo(f"The report: {out / 'report.md'}")
+
+
+@app.command()
+def compare(
+    model: Annotated[list[str], typer.Argument(parser=text, help="Names or folders.")],
+    out: Annotated[Path, typer.Option("--out", "-o", parser=folder, help="Of the table.")],
+    seconds: Annotated[float, typer.Option(min=10, max=86400, help="Of sky.")] = 300.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sky.")] = 1,
+    debug: Debug = False,
+) -> None:
+    """Judge one sky by several models, against a search without a network: the talk's table."""
+    from ..dedisperse.engine import Engine
+    from ..training.versus import common_sky, compare, write_versus
+
+    versus = compare(model, common_sky(seconds, seed), Engine(2))
+    typer.echo(write_versus(versus, out))
 
 
 def _outline(facts: dict[str, object], indent: str = "") -> list[str]:

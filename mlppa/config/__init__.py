@@ -107,7 +107,7 @@ class ClassifySettings(_Section):
     """What decides."""
 
     model: Named = "spine-64"
-    min_probability: Annotated[float, Field(ge=0, le=1)] = 0.7
+    min_probability: Annotated[float, Field(ge=0, le=1)] | None = None
     batch: Annotated[int, Field(ge=1, le=65536)] = 32
     device: Literal["auto", "cpu", "gpu"] = "auto"
     engine: Literal["auto", "tensorflow", "onnx"] = "auto"

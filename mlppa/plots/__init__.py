@@ -4,7 +4,25 @@ Matplotlib is imported when the first picture is drawn; no window system is need
 """
 
 from .caption import caption, title
+from .curves import plot_curves
 from .detection import plot_detection
+from .dt import by_resolution, plot_dt
 from .found import plot_found
+from .judging import plot_recall, plot_reliability, plot_roc
+from .sheet import plot_sheet
+from .versus import plot_versus
 
-__all__ = ["caption", "plot_detection", "plot_found", "title"]
+__all__ = [
+    "by_resolution",
+    "caption",
+    "plot_curves",
+    "plot_detection",
+    "plot_dt",
+    "plot_found",
+    "plot_recall",
+    "plot_reliability",
+    "plot_roc",
+    "plot_sheet",
+    "plot_versus",
+    "title",
+]

@@ -21,12 +21,12 @@ PURPLE = "#cc79a7"
 NO_DATA = "#d0d4d8"
 
 
-def page() -> "Figure":
+def page(size_inches: tuple[float, float] = SIZE_INCHES) -> "Figure":
     """Give an empty page."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor="white")
+    figure = Figure(figsize=size_inches, dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 

@@ -1,21 +1,25 @@
 """Simulated observations: pulses and interference in noise, with the truth known."""
 
 from .files import Truth, read_truth, truth_path, write_filterbank
-from .interference import Interference, Kind, random_interference
+from .hybrid import HybridSource
+from .interference import Interference, Kind, Mixture, random_interference
 from .match import Found, claim, match
-from .pulse import Pulse, PulseShape, reach, shape_pulse
+from .pulse import Pulse, PulseShape, band_share, reach, shape_pulse
 from .sky import Population, Sky, SkySource, blocks, random_sky, shapes_bytes
 
 __all__ = [
     "Found",
+    "HybridSource",
     "Interference",
     "Kind",
+    "Mixture",
     "Population",
     "Pulse",
     "PulseShape",
     "Sky",
     "SkySource",
     "Truth",
+    "band_share",
     "blocks",
     "claim",
     "match",

@@ -114,7 +114,8 @@ def _pulse(entry: dict[str, Any]) -> Pulse:
 
 def _interference(entry: dict[str, Any]) -> Interference:
     stop_s = np.inf if entry["stop_s"] is None else entry["stop_s"]
-    return Interference(**{key: entry[key] for key in _names(Interference)} | {"stop_s": stop_s})
+    said = {key: entry[key] for key in _names(Interference) if key in entry}
+    return Interference(**said | {"stop_s": stop_s})
 
 
 def _names(kind: type[Pulse | Interference]) -> list[str]:

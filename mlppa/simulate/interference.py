@@ -37,7 +37,8 @@ class Interference:
     carrier   ``level`` all the time
     pulsed    ``level`` for ``width_ms`` in every ``period_s``
     radar     the same, under an antenna beam that passes once; peaks at ``level``
-    chirp     ``level`` for ``width_ms``, down the band in a straight line
+    chirp     ``level`` for ``width_ms``, down the band; the delay goes as frequency to
+              the power of ``law``
     gain      the power is multiplied by ``level``
     hum       the gain swings by ``level`` (a fraction) with ``period_s``
     dropped   nothing was recorded: zeros
@@ -63,6 +64,7 @@ class Interference:
     f_hi_mhz: float | None = None
     period_s: float = 0.0
     width_ms: float = 0.0
+    law: float = 1.0
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind.__value__):
@@ -121,9 +123,16 @@ def _envelope(item: Interference, time_s: Float64, freqs_mhz: Float64) -> Float3
 
 def _chirp(item: Interference, time_s: Float64, freqs_mhz: Float64) -> Float32Array:
     low, high = _edges(item, freqs_mhz)
-    lag = (high - freqs_mhz) / max(high - low, 1e-9) * (item.stop_s - item.start_s)
+    lag = _share(freqs_mhz, low, high, item.law) * (item.stop_s - item.start_s)
     near = np.abs(time_s[:, None] - (item.start_s + lag)) < item.width_ms / 2e3
     return (near & _in_band(item, freqs_mhz)).astype(np.float32)
+
+
+def _share(freqs_mhz: Float64, low: float, high: float, law: float) -> Float64:
+    """Delay from the top of a band as a share of the whole, by a power law."""
+    if high - low < 1e-9 or not law:
+        return np.zeros_like(freqs_mhz)
+    return np.asarray((high**law - freqs_mhz**law) / (high**law - low**law))
 
 
 def _overlaps(item: Interference, time_s: Float64) -> bool:
@@ -146,8 +155,41 @@ def _in_band(item: Interference, freqs_mhz: Float64) -> BoolArray:
     return np.asarray((freqs_mhz >= low) & (freqs_mhz <= high))
 
 
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Ranges that interference is drawn from, evenly.
+
+    Parameters
+    ----------
+    burst_snr
+        S/N of broad-band bursts and of chirps.
+    burst_share
+        Part of the band that the narrower bursts fill.
+    laws
+        Powers of frequency that the delays of chirps go as.
+    period_samples, width_samples
+        Of pulsed signals and radars.
+    radar_share
+        Part of the band that a radar fills.
+    saturates
+        Whether there are bursts, too, that are cut off where the numbers end.
+    """
+
+    burst_snr: tuple[float, float] = (10, 80)
+    burst_share: float = 0.6
+    laws: tuple[float, ...] = (1.0,)
+    period_samples: tuple[float, float] = (50, 500)
+    width_samples: tuple[float, float] = (1, 20)
+    radar_share: float = 0.3
+    saturates: bool = False
+
+
+#: What there is unless somebody says otherwise.
+USUAL = Mixture()
+
+
 def random_interference(
-    header: FilterbankHeader, seconds: float, rng: np.random.Generator
+    header: FilterbankHeader, seconds: float, rng: np.random.Generator, mixture: Mixture = USUAL
 ) -> tuple[Interference, ...]:
     """Draw a mixture of every kind, about one of each in ten seconds of data."""
     band, low = header.f_hi_mhz - header.f_lo_mhz, header.f_lo_mhz
@@ -158,12 +200,16 @@ def random_interference(
         Interference("hum", level=hum, period_s=1 / 50),
     ]
     for _ in range(max(1, round(seconds / 10))):
-        items += _broad(header, seconds, rng) + _narrow(header, seconds, rng)
+        items += _broad(header, seconds, rng, mixture) + _narrow(header, seconds, rng, mixture)
+        if mixture.saturates:
+            start_s = float(rng.uniform(0, seconds))
+            stop_s = start_s + float(rng.uniform(1, 50)) * header.tsamp_s
+            items.append(Interference("burst", start_s, stop_s, level=float(rng.uniform(10, 60))))
     return tuple(items)
 
 
 def _broad(
-    header: FilterbankHeader, seconds: float, rng: np.random.Generator
+    header: FilterbankHeader, seconds: float, rng: np.random.Generator, mixture: Mixture
 ) -> list[Interference]:
     tsamp, nchans = header.tsamp_s, header.nchans
 
@@ -172,42 +218,46 @@ def _broad(
         return Interference(kind, start, start + length_s, level, width_ms=1e3 * width_s)
 
     def level(width_s: float) -> float:
-        return float(rng.uniform(10, 80)) / float(np.sqrt(nchans * width_s / tsamp))
+        return float(rng.uniform(*mixture.burst_snr)) / float(np.sqrt(nchans * width_s / tsamp))
 
     widths_s = (tsamp * np.exp(rng.uniform(0, np.log(64), 3))).tolist()
     sweep_s = tsamp * float(np.exp(rng.uniform(np.log(20), np.log(2000))))
-    sweep_s = max(sweep_s, CHIRP_BEND * max(widths_s[2], tsamp) / bend(header))
+    # one law is no choice, and draws no number
+    law = float(rng.choice(mixture.laws)) if len(mixture.laws) > 1 else mixture.laws[0]
+    sweep_s = max(sweep_s, CHIRP_BEND * max(widths_s[2], tsamp) / bend(header, law))
+    share = mixture.burst_share
     return [
         draw("burst", widths_s[0], level(widths_s[0])),
-        _somewhere(draw("burst", widths_s[1], level(widths_s[1])), 0.6, header, rng),
-        draw("chirp", sweep_s, level(widths_s[2]), widths_s[2]),
+        _somewhere(draw("burst", widths_s[1], level(widths_s[1])), share, header, rng),
+        replace(draw("chirp", sweep_s, level(widths_s[2]), widths_s[2]), law=law),
         draw("gain", rng.uniform(0.1, 0.5) * seconds, rng.uniform(0.8, 1.25)),
         draw("dropped", rng.uniform(1, 200) * tsamp, 0.0),
     ]
 
 
-def bend(header: FilterbankHeader) -> float:
-    """How far a straight line departs from the delay law, as a fraction of the sweep."""
-    shape = np.sort(channel_shape(header.freqs_mhz))
-    return float(np.abs(shape - np.linspace(0, 1, header.nchans)).max())
+def bend(header: FilterbankHeader, law: float = 1.0) -> float:
+    """How far another law departs from that of dispersion, as a fraction of the sweep."""
+    freqs_mhz = header.freqs_mhz
+    other = _share(freqs_mhz, header.f_lo_mhz, header.f_hi_mhz, law)
+    return float(np.abs(channel_shape(freqs_mhz) - other).max())
 
 
 def _narrow(
-    header: FilterbankHeader, seconds: float, rng: np.random.Generator
+    header: FilterbankHeader, seconds: float, rng: np.random.Generator, mixture: Mixture
 ) -> list[Interference]:
-    every_s = float(rng.uniform(50, 500)) * header.tsamp_s
-    width_ms = 1e3 * float(rng.uniform(1, 20)) * header.tsamp_s
+    every_s = float(rng.uniform(*mixture.period_samples)) * header.tsamp_s
+    width_ms = 1e3 * float(rng.uniform(*mixture.width_samples)) * header.tsamp_s
 
     def draw(kind: Kind, length_s: float, level: float) -> Interference:
         start = float(rng.uniform(0, max(seconds - length_s, 0)))
         pulses = (every_s, width_ms) if kind != "carrier" else (0.0, 0.0)
         return Interference(kind, start, start + length_s, level, None, None, *pulses)
 
-    channel = 1.5 / header.nchans
+    channel, share = 1.5 / header.nchans, mixture.radar_share
     return [
         _somewhere(draw("carrier", seconds / 2, rng.uniform(0.5, 5)), channel, header, rng),
         _somewhere(draw("pulsed", seconds / 5, rng.uniform(1, 20)), 2 * channel, header, rng),
-        _somewhere(draw("radar", min(2.0, seconds / 5), rng.uniform(0.2, 2)), 0.3, header, rng),
+        _somewhere(draw("radar", min(2.0, seconds / 5), rng.uniform(0.2, 2)), share, header, rng),
     ]
 
 

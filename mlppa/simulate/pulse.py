@@ -42,6 +42,13 @@ class Pulse:
     scatter_ms
         Scattering time at 1 GHz; goes as frequency to the power of -4
         (Lorimer & Kramer 2005, Handbook of Pulsar Astronomy, ch. 4.2).
+    centre_mhz, fwhm_mhz
+        Of a Gaussian that its spectrum is multiplied by, as repeating bursts have one
+        (Pleunis et al. 2021, ApJ 923, 1); None for none.
+    scintle_mhz, scintle_seed
+        Width of the bright and dark stretches of a spectrum that scintillates strongly, whose
+        intensities are distributed exponentially (Lorimer & Kramer, ch. 4.2), and which of
+        such spectra it is; None for none.
 
     Raises
     ------
@@ -57,11 +64,19 @@ class Pulse:
     f_lo_mhz: float | None = None
     f_hi_mhz: float | None = None
     scatter_ms: float = 0.0
+    centre_mhz: float | None = None
+    fwhm_mhz: float | None = None
+    scintle_mhz: float | None = None
+    scintle_seed: int = 0
 
     def __post_init__(self) -> None:
         numbers = (self.time_s, self.dm, self.width_ms, self.snr, self.scatter_ms)
         if not (np.isfinite(numbers).all() and self.width_ms > 0 and self.scatter_ms >= 0):
             raise ConfigError("pulse", f"{self} is not possible", "give finite, positive values")
+        wide = [w for w in (self.fwhm_mhz, self.scintle_mhz) if w is not None]
+        if not all(0 < w < np.inf for w in wide) or (self.fwhm_mhz and self.centre_mhz is None):
+            cause = f"the spectrum of {self} is not possible"
+            raise ConfigError("pulse", cause, "give positive widths, and a centre to a width")
 
 
 @dataclass(frozen=True)
@@ -135,11 +150,30 @@ def reach(pulse: Pulse, header: FilterbankHeader) -> tuple[int, int]:
     return start, int(np.floor(middle + delays.max())) - before + length
 
 
+def band_share(pulse: Pulse, header: FilterbankHeader) -> float:
+    """Part of the band that a pulse shines in: what a flat spectrum of its S/N would fill."""
+    flux = _spectrum(pulse, header.freqs_mhz)
+    return float(flux.sum() ** 2 / (len(flux) * max((flux**2).sum(), 1e-30)))
+
+
 def _spectrum(pulse: Pulse, freqs_mhz: NDArray[np.float64]) -> NDArray[np.float64]:
     low = -np.inf if pulse.f_lo_mhz is None else pulse.f_lo_mhz
     high = np.inf if pulse.f_hi_mhz is None else pulse.f_hi_mhz
     inside = (freqs_mhz >= low) & (freqs_mhz <= high)
-    return np.where(inside, (freqs_mhz / freqs_mhz.max()) ** pulse.spectral_index, 0.0)
+    flux = np.where(inside, (freqs_mhz / freqs_mhz.max()) ** pulse.spectral_index, 0.0)
+    if pulse.fwhm_mhz and pulse.centre_mhz is not None:
+        flux *= np.exp(-4 * np.log(2) * ((freqs_mhz - pulse.centre_mhz) / pulse.fwhm_mhz) ** 2)
+    if pulse.scintle_mhz:
+        flux *= _scintles(freqs_mhz / pulse.scintle_mhz, pulse.scintle_seed)
+    return flux
+
+
+def _scintles(freqs: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """Intensities at frequencies in units of a scintle: of complex amplitudes that vary so."""
+    first = int(np.floor(freqs.min()))
+    knots = np.arange(first, int(np.ceil(freqs.max())) + 2)
+    parts = np.random.default_rng((seed, 5)).standard_normal((2, len(knots)))
+    return sum((np.interp(freqs, knots, part) ** 2 for part in parts), np.zeros(len(freqs)))
 
 
 def _width_samples(pulse: Pulse, header: FilterbankHeader) -> float:

@@ -1,26 +1,59 @@
-"""The networks: plain Keras layers only, so that any Keras 3 can load them.
+"""The networks: plain Keras layers only, so that any Keras 3 can load them, on any backend.
 
-Every network takes images (RES, RES, 1) in units of noise and the features of
-`images.FEATURES`, both raw: normalisation is its first layer.
+A network takes an image (RES, RES, 1) in units of noise, the features of `images.FEATURES`,
+or both; those for lists of candidates take `table.COLUMNS`. All is raw: normalisation is its
+first layer. The last layer turns one number, or one for each class, into a probability.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from ..classify.engines import import_keras
+from ..classify.table import COLUMNS
 from ..errors import ConfigError
-from ..images import FEATURES
+from ..images import FEATURES, PARTS, STEPS
 
-#: Mean and standard deviation of log(1 + feature): what brings them to about -1 to 1.
+#: Sides of an image in pixels.
+RESOLUTIONS = (32, 64, 128, 256)
+
+#: Mean and standard deviation of log(1 + feature), for those that are no part of the band:
+#: what brings them to about -1 to 1.
 _FEATURE_MEAN = (2.0, 2.5, 0.3, 0.9)
 _FEATURE_STD = (0.5, 0.8, 0.2, 0.4)
+
+#: The same for the columns of a list of candidates.
+_COLUMN_MEAN = (5.0, 2.0, 2.5, 7.0, 7.3, 2.0, 1.5)
+_COLUMN_STD = (2.0, 1.5, 0.8, 0.8, 0.8, 1.5, 1.5)
 
 #: Noise added to the standardised image while training, and only then: it keeps the network
 #: from learning the noise of its examples (0, 0.3, 0.6 and 1 were tried).
 _TRAINING_NOISE = 1.0
 
 
-def strided(res: int) -> Any:
+def mlppa(res: int, layers: int) -> Any:
+    """Build a network of the ML-PPA family, named by resolution and layers, such as 256_3.
+
+    Convolutions of 5 x 5 without padding, with 4, 8 and 12 filters, max-pooling between them,
+    a dense layer of 256, one of 2. It sees the image and nothing else. 256_3 has 9 985 022
+    parameters.
+
+    Returns
+    -------
+    model
+        A Keras model with input (n, res, res, 1) and output (n, 2).
+    """
+    keras, _ = import_keras()
+    image, _ = _inputs(keras, res)
+    x = _standardise(keras, image)
+    for layer in range(layers):
+        x = keras.layers.MaxPooling2D(2)(x) if layer else x
+        x = keras.layers.Conv2D(4 * (layer + 1), 5, activation="relu")(x)
+    x = keras.layers.Dense(256, activation="relu")(keras.layers.Flatten()(x))
+    return keras.Model([image], keras.layers.Softmax()(keras.layers.Dense(2)(x)))
+
+
+def strided(res: int, filters: tuple[int, ...] = (12, 24, 32, 40), units: int = 32) -> Any:
     """Build the small network: strided convolutions, then centre, mean and peak of the map.
 
     The candidate stands in the middle of its image, so the centre is told apart; mean
@@ -29,41 +62,97 @@ def strided(res: int) -> Any:
     Returns
     -------
     model
-        A Keras model with inputs (n, res, res, 1) and (n, 4) and output (n, 1).
+        A Keras model with inputs (n, res, res, 1) and (n, number of features), and output
+        (n, 1).
     """
     keras, _ = import_keras()
     image, features = _inputs(keras, res)
     x = keras.layers.GaussianNoise(_TRAINING_NOISE)(_standardise(keras, image))
-    for filters in (12, 24, 32, 40):
-        x = keras.layers.Conv2D(filters, 3, strides=2, padding="same", activation="relu")(x)
+    for number in filters:
+        x = keras.layers.Conv2D(number, 3, strides=2, padding="same", activation="relu")(x)
     middle = keras.layers.Cropping2D((x.shape[1] - 2) // 2)(x)
     seen = [
         keras.layers.GlobalAveragePooling2D()(middle),
         keras.layers.GlobalAveragePooling2D()(x),
         keras.layers.GlobalMaxPooling2D()(x),
     ]
-    return _decide(keras, image, features, seen, 32)
+    x = keras.layers.Concatenate()([*seen, *_told(keras, features)])
+    x = keras.layers.Dropout(0.2)(x)
+    x = keras.layers.Dense(units, activation="relu")(x)
+    return keras.Model([image, features], _probability(keras, x))
 
 
-def stacked(res: int, layers: int = 3) -> Any:
-    """Build a network of ``layers`` convolutions, each with pooling, and a dense layer.
+def galaxy(res: int) -> Any:
+    """Build a network with batch normalisation and dropout, as those of Galaxy Zoo have them.
 
-    The form of the ML-PPA networks, named by resolution and depth (64_3 for ``res`` 64).
+    Four times convolution, normalisation, ReLU and pooling, then dense layers; see
+    Dieleman, Willett & Dambre 2015, MNRAS 450, 1441, for the kind.
     """
     keras, _ = import_keras()
-    image, features = _inputs(keras, res)
+    image, _ = _inputs(keras, res)
     x = _standardise(keras, image)
-    for layer in range(layers):
-        x = keras.layers.Conv2D(8 << layer, 3, padding="same", activation="relu")(x)
+    for filters in (16, 32, 48, 64):
+        x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
         x = keras.layers.MaxPooling2D(2)(x)
-    return _decide(keras, image, features, [keras.layers.Flatten()(x)], 64)
+    x = keras.layers.Dropout(0.5)(keras.layers.Flatten()(x))
+    x = keras.layers.Dropout(0.5)(keras.layers.Dense(64, activation="relu")(x))
+    return keras.Model([image], _probability(keras, x))
 
 
-ARCHITECTURES: dict[str, Callable[[int], Any]] = {"strided": strided, "stacked": stacked}
+def efficientnet(res: int, name: str) -> Any:
+    """Build a heavy network for reference: EfficientNet, its weights drawn anew.
+
+    Tan & Le 2019, ICML 97, 6105.
+    """
+    keras, _ = import_keras()
+    image, _ = _inputs(keras, res)
+    make = getattr(keras.applications, name)
+    body = make(include_top=False, weights=None, input_shape=(res, res, 1), pooling="avg")
+    # it expects numbers up to 255
+    x = body(keras.layers.Rescaling(64.0)(_standardise(keras, image)))
+    return keras.Model([image], _probability(keras, keras.layers.Dropout(0.3)(x)))
 
 
-def build(architecture: str, res: int, seed: int) -> Any:
+def tabular(units: tuple[int, ...]) -> Any:
+    """Build a network for lists of candidates without data, such as 7-64-32-1."""
+    keras, _ = import_keras()
+    row = keras.Input((len(COLUMNS),), dtype="float32", name="features")
+    x = _logs(keras, row, _COLUMN_MEAN, _COLUMN_STD)
+    for number in units:
+        x = keras.layers.Dense(number, activation="relu")(x)
+    return keras.Model([row], _probability(keras, x))
+
+
+#: Networks that see images, by name; each takes a resolution.
+OF_IMAGES: Mapping[str, Callable[[int], Any]] = {
+    **{f"mlppa_{layers}": partial(mlppa, layers=layers) for layers in (1, 2, 3)},
+    "strided": strided,
+    "strided_wide": partial(strided, filters=(16, 32, 48, 64), units=64),
+    "galaxy": galaxy,
+    "efficientnet_b0": partial(efficientnet, name="EfficientNetB0"),
+    "efficientnet_b3": partial(efficientnet, name="EfficientNetB3"),
+}
+
+#: Networks for lists of candidates, by name.
+OF_LISTS: Mapping[str, Callable[[], Any]] = {
+    "tabular_64_32": partial(tabular, (64, 32)),
+    "tabular_42": partial(tabular, (42,)),
+}
+
+ARCHITECTURES = (*OF_IMAGES, *OF_LISTS)
+
+
+def build(architecture: str, res: int, seed: int, initialiser: str | None = None) -> Any:
     """Build a network by name, its weights drawn from ``seed``.
+
+    Parameters
+    ----------
+    res
+        Pixels along either side of its images; lists of candidates have none.
+    initialiser
+        How the first weights of convolutions and dense layers are drawn, in Keras' words;
+        None as each layer has it.
 
     Raises
     ------
@@ -73,11 +162,23 @@ def build(architecture: str, res: int, seed: int) -> Any:
     if architecture not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
         raise ConfigError("architecture", f"{architecture!r} is unknown", f"take one of {known}")
-    if res not in (32, 64, 128, 256):
+    if res not in RESOLUTIONS:
         raise ConfigError("res", f"{res} pixels", "take 32, 64, 128 or 256")
     keras, _ = import_keras()
     keras.utils.set_random_seed(seed)
-    return ARCHITECTURES[architecture](res)
+    lists = architecture in OF_LISTS
+    model = OF_LISTS[architecture]() if lists else OF_IMAGES[architecture](res)
+    if initialiser is not None:
+        _draw_again(keras, model, initialiser, seed)
+    return model
+
+
+def _draw_again(keras: Any, model: Any, initialiser: str, seed: int) -> None:
+    for number, layer in enumerate(layer for layer in model.layers if hasattr(layer, "kernel")):
+        draw = keras.initializers.get(
+            {"class_name": initialiser, "config": {"seed": seed + number}}
+        )
+        layer.kernel.assign(draw(layer.kernel.shape))
 
 
 def _inputs(keras: Any, res: int) -> tuple[Any, Any]:
@@ -92,19 +193,26 @@ def _standardise(keras: Any, image: Any) -> Any:
     )(image)
 
 
-def _scale(keras: Any, features: Any) -> Any:
-    """Limit the features, take logarithms, and bring them to about unit range."""
+def _told(keras: Any, features: Any) -> list[Any]:
+    """Look at the numbers that go with an image: those of the candidate, and the spectrum."""
+    spectrum = PARTS * STEPS
+    numbers = _logs(keras, features[:, :-spectrum], _FEATURE_MEAN, _FEATURE_STD)
+    x = keras.ops.softsign(features[:, -spectrum:] / 3.0) * 2.0
+    x = keras.layers.Reshape((PARTS, STEPS, 1))(x)
+    for filters in (8, 16):
+        x = keras.layers.Conv2D(filters, 3, strides=2, padding="same", activation="relu")(x)
+    seen = keras.layers.Dense(24, activation="relu")(keras.layers.Flatten()(x))
+    return [keras.layers.Dense(16, activation="relu")(numbers), seen]
+
+
+def _logs(keras: Any, numbers: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> Any:
+    """Limit numbers, take logarithms, and bring them to about unit range."""
     # not log1p, which ONNX does not know
-    logs = keras.ops.log(keras.layers.ReLU(max_value=1e4)(features) + 1.0)
-    scale = [1 / std for std in _FEATURE_STD]
-    offset = [-mean / std for mean, std in zip(_FEATURE_MEAN, _FEATURE_STD, strict=True)]
+    logs = keras.ops.log(keras.layers.ReLU(max_value=1e4)(numbers) + 1.0)
+    scale = [1 / one for one in std]
+    offset = [-middle / one for middle, one in zip(mean, std, strict=True)]
     return keras.layers.Rescaling(scale, offset)(logs)
 
 
-def _decide(keras: Any, image: Any, features: Any, seen: list[Any], units: int) -> Any:
-    told = keras.layers.Dense(16, activation="relu")(_scale(keras, features))
-    x = keras.layers.Concatenate()([*seen, told])
-    x = keras.layers.Dropout(0.2)(x)
-    x = keras.layers.Dense(units, activation="relu")(x)
-    probability = keras.layers.Dense(1, activation="sigmoid", dtype="float32")(x)
-    return keras.Model([image, features], probability)
+def _probability(keras: Any, x: Any) -> Any:
+    return keras.layers.Activation("sigmoid")(keras.layers.Dense(1)(x))

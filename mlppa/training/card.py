@@ -13,9 +13,13 @@ import numpy as np
 from .. import __version__
 from ..classify.card import CARD, ONNX, WEIGHTS, file_sha256
 from ..classify.engines import quiet_stderr
+from ..classify.table import COLUMNS
 from ..disk import make_folder, write_whole
 from ..errors import SinkError
 from ..images import FEATURES
+
+#: Weights of a tensor from which on it is worth halving.
+LARGE = 256
 
 
 def prepare(folder: Path) -> None:
@@ -48,21 +52,32 @@ def save_model(model: Any, folder: Path, facts: Mapping[str, Any]) -> None:
         Where the folder cannot be written.
     """
     make_folder(folder)
+    halved = bool(facts["recipe"]["float16"]) if "recipe" in facts else False
     try:
         (folder / CARD).unlink(missing_ok=True)
         model.save(folder / WEIGHTS)
         _export(model, folder / ONNX)
+        if halved:
+            _halve(folder / ONNX)
     except OSError as error:
         raise SinkError(folder, str(error), "choose a folder that can be written to") from error
+    names = [tensor.name for tensor in model.inputs]
     card = {
         "name": folder.name,
-        "res": int(model.inputs[0].shape[1]),
-        "features": list(FEATURES),
+        "res": int(model.inputs[0].shape[1]) if "image" in names else 0,
+        "features": _features(names),
         "sha256": file_sha256(folder / WEIGHTS),
         "sha256_onnx": file_sha256(folder / ONNX),
         "parameters": int(model.count_params()),
     }
     write_whole(folder / CARD, json.dumps(card | dict(facts), indent=1).encode() + b"\n")
+
+
+def _features(inputs: list[str]) -> list[str]:
+    """Name the numbers that a network with such inputs takes."""
+    if "features" not in inputs:
+        return []
+    return list(FEATURES if "image" in inputs else COLUMNS)
 
 
 def code_version() -> str:
@@ -83,3 +98,21 @@ def _export(model: Any, path: Path) -> None:
     with warnings.catch_warnings(), quiet_stderr():
         warnings.simplefilter("ignore", FutureWarning)  # of Keras, about NumPy
         model.export(path, format="onnx", verbose=False)
+
+
+def _halve(path: Path) -> None:
+    """Keep the large weights of a graph as 16-bit floats, which it makes 32-bit ones of."""
+    import onnx
+
+    graph = onnx.load(path)
+    for tensor in list(graph.graph.initializer):
+        weights = onnx.numpy_helper.to_array(tensor)
+        if weights.dtype == np.float32 and weights.size >= LARGE:
+            small = onnx.numpy_helper.from_array(weights.astype(np.float16), f"{tensor.name}.16")
+            cast = onnx.helper.make_node(
+                "Cast", [small.name], [tensor.name], to=onnx.TensorProto.FLOAT
+            )
+            graph.graph.initializer.remove(tensor)
+            graph.graph.initializer.append(small)
+            graph.graph.node.insert(0, cast)
+    onnx.save(graph, path)

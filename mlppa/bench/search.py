@@ -11,9 +11,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Self
 
-from .data import FilterbankHeader
-from .errors import EnvironmentFault
-from .simulate import Population, random_sky, write_filterbank
+from ..data import FilterbankHeader
+from ..errors import EnvironmentFault
+from ..simulate import Population, random_sky, write_filterbank
 
 #: Is called with what is being done, how much of it is, and of how much.
 type Tell = Callable[[str, int, int], None]

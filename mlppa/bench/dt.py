@@ -1,0 +1,167 @@
+"""dT: how long a network takes for an image, by batch, threads and engine.
+
+The ML-PPA networks were timed as ``predict(element)``, one image a call, and as
+``predict(dataset)``; both are here too, beside what this program does.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+import numpy as np
+
+from ..classify import ModelCard, model_card
+from ..classify.card import WEIGHTS, verified
+from ..classify.engines import import_keras, refuse_untrusted, with_onnx, with_tensorflow
+from ..data import Float32Array
+from ..training.architecture import RESOLUTIONS, build
+from ..training.card import save_model
+from .search import Tell
+
+#: Ways of computing: ours, and those that the ML-PPA networks were timed in.
+type Way = Literal["onnx", "tensorflow", "predict(element)", "predict(dataset)"]
+
+#: A measurement lasts so long, and has so many calls at least.
+SECONDS = 0.6
+FEWEST = 5
+
+#: Images that predict(dataset) is given.
+DATASET = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What to time: every combination.
+
+    Parameters
+    ----------
+    models
+        Names or folders.
+    batches, threads
+        Images a call, and processors.
+    ways
+        See `Way`; threads are those of ONNX Runtime.
+    """
+
+    models: Sequence[str | Path]
+    batches: Sequence[int] = (1, 32)
+    threads: Sequence[int] = (1,)
+    ways: Sequence[Way] = ("onnx",)
+
+
+@dataclass(frozen=True, slots=True)
+class DtTiming:
+    """How long a network takes.
+
+    Parameters
+    ----------
+    model, res, way, batch, threads
+        What was timed.
+    per_image_s
+        Of every call, in its order; shared out among its images.
+    """
+
+    model: str
+    res: int
+    way: Way
+    batch: int
+    threads: int
+    per_image_s: tuple[float, ...]
+
+    @property
+    def dt_s(self) -> float:
+        """Median for an image."""
+        return median(self.per_image_s)
+
+
+def time_dt(load: Load, tell: Tell) -> Iterator[DtTiming]:
+    """Time networks on a CPU, on random images.
+
+    Raises
+    ------
+    ModelError
+        Where a model cannot be loaded.
+    """
+    cards = [model_card(name) for name in load.models]
+    jobs = [(card, *job) for card in cards for job in _jobs(load)]
+    for number, (card, way, batch, threads) in enumerate(jobs):
+        tell(f"{card.name}, {way}, {batch}", number, len(jobs))
+        if way != "onnx" and not (card.folder / WEIGHTS).exists():
+            continue  # comes for ONNX Runtime only
+        call = _call(card, way, batch, threads)
+        images, features = _random(card, DATASET if way == "predict(dataset)" else batch)
+        spent = _spent(lambda: call(images, features))  # noqa: B023, called at once
+        each = tuple(seconds / len(images) for seconds in spent)
+        yield DtTiming(card.name, card.res, way, batch, threads, each)
+
+
+def _jobs(load: Load) -> Iterator[tuple[Way, int, int]]:
+    for way in load.ways:
+        if way == "onnx":
+            yield from ((way, batch, n) for batch in load.batches for n in load.threads)
+        elif way == "tensorflow":
+            yield from ((way, batch, 0) for batch in load.batches)
+        else:
+            yield way, 1 if way == "predict(element)" else 32, 0
+
+
+def _call(
+    card: ModelCard, way: Way, batch: int, threads: int
+) -> Callable[[Float32Array, Float32Array], Any]:
+    if way == "onnx":
+        return with_onnx(card, threads)
+    if way == "tensorflow":
+        return with_tensorflow(card, batch, "cpu")
+    weights = verified(card, WEIGHTS)
+    refuse_untrusted(weights)
+    keras, _ = import_keras()
+    model = keras.saving.load_model(weights, compile=False)
+
+    def predict(images: Float32Array, features: Float32Array) -> Any:
+        given = [images[..., None]] if card.res else []
+        given += [features] if card.features else []
+        return model.predict(given, batch_size=batch, verbose=0)
+
+    return predict
+
+
+def _random(card: ModelCard, count: int) -> tuple[Float32Array, Float32Array]:
+    rng = np.random.default_rng(1)
+    images = rng.standard_normal((count, card.res, card.res), np.float32)
+    return images, rng.uniform(1, 9, (count, len(card.features))).astype(np.float32)
+
+
+def _spent(call: Callable[[], Any]) -> list[float]:
+    """Seconds of each call, after one that counts for nothing."""
+    call()
+    spent: list[float] = []
+    while len(spent) < FEWEST or sum(spent) < SECONDS:
+        start = time.perf_counter()
+        call()
+        spent.append(time.perf_counter() - start)
+    return spent
+
+
+def untrained_family(folder: Path, tell: Tell) -> list[Path]:
+    """Write every network of the ML-PPA family with random weights: dT is the same.
+
+    Returns
+    -------
+    models
+        Their folders: 256_1 to 32_3.
+
+    Raises
+    ------
+    SinkError
+        Where they cannot be written.
+    """
+    family = [(res, layers) for res in RESOLUTIONS for layers in (1, 2, 3)]
+    made = []
+    for number, (res, layers) in enumerate(family):
+        tell("building networks", number, len(family))
+        made.append(folder / f"{res}_{layers}")
+        save_model(build(f"mlppa_{layers}", res, seed=0), made[-1], {"summary": "untrained"})
+    return made

@@ -1,0 +1,266 @@
+"""Labelled images from skies, cut by the same code as live ones."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..classify.table import COLUMNS, beside
+from ..clean import clean
+from ..config import Plan
+from ..data import BoolArray, Candidate, Float32Array, ImageBatch
+from ..dedisperse import Kernel
+from ..gulps import gulps
+from ..images import FEATURES, cut_images
+from ..search import search
+from ..simulate import Interference, Kind, Pulse, band_share, claim, shape_pulse
+from ..sources import Source
+from .skies import Draw, Drawn, draw_sky
+
+#: Images without a pulse that are kept of one sky: a storm must not fill the set.
+MOST_NEGATIVES = 48
+
+#: What an image may show; the last one is what no interference explains.
+CLASSES = ("pulse", *get_args(Kind.__value__), "noise")
+
+#: What is known of an image beside its pixels and its features: whether it is a pulse; the
+#: sky it comes from, for sets are split by sky, never inside one; its place in `CLASSES`;
+#: the candidate's DM, arrival, sweep in samples and width; the channels at the edges of the
+#: band; how many other candidates are near in time, and the S/N of the strongest of them; and
+#: of a pulse the S/N that it was put in with and the part of the band that it shines in (NaN
+#: for others).
+FACTS = np.dtype(
+    [
+        ("label", np.bool_),
+        ("sky", np.int32),
+        ("kind", np.uint8),
+        ("dm", np.float32),
+        ("sample", np.float64),
+        ("sweep", np.float32),
+        ("width_samples", np.int32),
+        ("width_ms", np.float32),
+        ("f_lo_mhz", np.float32),
+        ("f_hi_mhz", np.float32),
+        ("beside", np.int32),
+        ("rival_snr", np.float32),
+        ("true_snr", np.float32),
+        ("band", np.float32),
+    ]
+)
+
+type Facts = NDArray[np.void]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """Labelled images.
+
+    Parameters
+    ----------
+    images
+        In units of noise, shape (n, res, res), 16- or 32-bit floats.
+    features
+        As in `ImageBatch`, shape (n, number of features).
+    facts
+        `FACTS` of each, shape (n,).
+    missed
+        S/N of the pulses that the search did not find, shape (m,).
+    """
+
+    images: NDArray[np.floating]
+    features: Float32Array
+    facts: Facts
+    missed: Float32Array
+
+    @property
+    def labels(self) -> BoolArray:
+        """True where an image shows a pulse."""
+        return np.asarray(self.facts["label"])
+
+    @property
+    def skies(self) -> NDArray[np.int32]:
+        """Which sky each comes from."""
+        return np.asarray(self.facts["sky"])
+
+    @property
+    def table(self) -> Float32Array:
+        """What a list of candidates would tell of each, shape (n, len(table.COLUMNS))."""
+        columns = [self.snrs if name == "snr" else self.facts[name] for name in COLUMNS]
+        return np.stack(columns, axis=1).astype(np.float32)
+
+    @property
+    def snrs(self) -> Float32Array:
+        """S/N of each candidate."""
+        return self.features[:, FEATURES.index("snr")]
+
+    def take(self, which: NDArray[np.generic]) -> "Examples":
+        """Give some of them, by a mask or by indices."""
+        return Examples(self.images[which], self.features[which], self.facts[which], self.missed)
+
+
+def join(parts: Iterable[Examples]) -> Examples:
+    """Put sets of examples together."""
+    held = list(parts)
+    return Examples(
+        np.concatenate([part.images for part in held]),
+        np.concatenate([part.features for part in held]),
+        np.concatenate([part.facts for part in held]),
+        np.concatenate([part.missed for part in held]),
+    )
+
+
+def random_examples(at: Draw, kernel: Kernel) -> Examples:
+    """Draw a telescope and a sky, search it and label what comes out.
+
+    Parameters
+    ----------
+    at
+        Which draw; the same one gives the same examples.
+    kernel
+        What does the dedispersion.
+    """
+    return sky_examples(draw_sky(at), kernel, at.number)
+
+
+def sky_examples(sky: Drawn, kernel: Kernel, number: int) -> Examples:
+    """Search a sky and label what comes out.
+
+    A candidate is a pulse if it is the strongest one at the place of a pulse, each
+    pulse having one at most. What else lies near a pulse is neither, and left out; so is
+    what is far brighter than the pulse at its place.
+    """
+    pieces = list(live_images(sky.source, sky.plan, kernel))
+    candidates = [c for piece in pieces for c in piece.searched.candidates]
+    matched = match(candidates, sky.pulses, sky.plan)
+    pairs = list(zip(candidates, matched.pulses, strict=True))
+    facts = sky_facts(candidates, matched, sky, number)
+    every = Examples(
+        np.concatenate([piece.images for piece in pieces]).astype(np.float16),
+        np.concatenate([piece.features for piece in pieces]),
+        facts,
+        np.array([p.snr for p in sky.pulses if p not in matched.pulses], np.float32),
+    )
+    doubtful = np.array([_overshone(*pair) for pair in pairs], np.bool_)
+    labels = matched.labels & ~doubtful
+    rng = np.random.default_rng((number, 4))
+    negatives = rng.permutation(np.flatnonzero(matched.sure & ~labels & ~doubtful))[:MOST_NEGATIVES]
+    return every.take(np.sort(np.concatenate([np.flatnonzero(labels), negatives])))
+
+
+def live_images(source: Source, plan: Plan, kernel: Kernel) -> Iterator[ImageBatch]:
+    """Take a source through the stages of the pipeline, as far as its images."""
+    cleaned = clean(gulps(source.blocks(), plan.gulp), plan.search.halos, plan.baseline)
+    return cut_images(search(cleaned, plan.search, kernel), plan.search)
+
+
+def _overshone(candidate: Candidate, pulse: Pulse | None) -> bool:
+    """Whether a candidate is so much brighter than its pulse that it is something else's."""
+    return pulse is not None and candidate.snr > 1.3 * pulse.snr + 4
+
+
+class Matched(NamedTuple):
+    """What the candidates of a sky are.
+
+    Parameters
+    ----------
+    pulses
+        The pulse that each is, or None.
+    sure
+        Whether it is certain what each is, shape (n,).
+    """
+
+    pulses: list[Pulse | None]
+    sure: BoolArray
+
+    @property
+    def labels(self) -> BoolArray:
+        """Whether each is a pulse, shape (n,)."""
+        return np.array([pulse is not None for pulse in self.pulses], np.bool_)
+
+
+def match(candidates: Sequence[Candidate], pulses: tuple[Pulse, ...], plan: Plan) -> Matched:
+    """Match candidates to pulses, one to one."""
+    tsamp_s = plan.header.tsamp_s
+    freqs_mhz = plan.header.freqs_mhz
+    edges = [freqs_mhz[slice(*(c.channels or (None,)))] for c in candidates]
+    found = [
+        _Found(c.sample * tsamp_s, c.dm, c.snr, float(e.min()), float(e.max()))
+        for c, e in zip(candidates, edges, strict=True)
+    ]
+    claims, _ = claim(pulses, found, plan.header)
+    near = _near(candidates, pulses, plan)
+    owners: list[Pulse | None] = [None] * len(found)
+    for pulse, number in zip(pulses, claims, strict=True):
+        if number is not None:
+            owners[number] = pulse
+    matched = Matched(owners, ~near)
+    return matched._replace(sure=matched.labels | ~near)
+
+
+def _near(candidates: Sequence[Candidate], pulses: tuple[Pulse, ...], plan: Plan) -> BoolArray:
+    """Say which candidates may be a part or a wing of some pulse, shape (n,).
+
+    Wings reach the farther the brighter the pulse is; and what several pulses make together
+    lies between them.
+    """
+    search, header = plan.search, plan.header
+    sweeps = np.array([c.dm for c in candidates]) / search.unit_dm
+    times = np.array([c.sample for c in candidates]) + search.mean_shape * sweeps
+    near = np.zeros(len(candidates), np.bool_)
+    for pulse in pulses:
+        width = shape_pulse(pulse, header).boxcar_samples
+        sweep = pulse.dm / search.unit_dm
+        off_sweep = np.abs(sweeps - sweep)
+        time = pulse.time_s / header.tsamp_s + search.mean_shape * sweep
+        reach = max(24 * width + 48, 1.5 * width * pulse.snr / search.threshold)
+        off_time = np.abs(times - time)
+        near |= (off_sweep <= reach) & (off_time <= 0.75 * off_sweep + 8 * width + 16)
+    return near
+
+
+class _Found(NamedTuple):
+    time_s: float
+    dm: float
+    snr: float
+    f_lo_mhz: float
+    f_hi_mhz: float
+
+
+def sky_facts(candidates: Sequence[Candidate], matched: Matched, sky: Drawn, number: int) -> Facts:
+    """Gather what is known of each candidate, shape (n,)."""
+    header = sky.plan.header
+    facts = np.zeros(len(candidates), FACTS)
+    facts["label"], facts["sky"] = matched.labels, number
+    facts["f_lo_mhz"], facts["f_hi_mhz"] = header.f_lo_mhz, header.f_hi_mhz
+    facts["true_snr"] = facts["band"] = np.nan
+    times_s = np.array([c.sample for c in candidates], np.float64) * header.tsamp_s
+    around = beside(times_s, np.array([c.snr for c in candidates], np.float32))
+    facts["beside"], facts["rival_snr"] = around.others, around.rival_snr
+    for i, (candidate, pulse) in enumerate(zip(candidates, matched.pulses, strict=True)):
+        facts["dm"][i], facts["sample"][i] = candidate.dm, candidate.sample
+        facts["sweep"][i] = candidate.dm / sky.plan.search.unit_dm
+        facts["width_samples"][i] = candidate.width_samples
+        facts["width_ms"][i] = 1e3 * candidate.width_samples * header.tsamp_s
+        facts["kind"][i] = CLASSES.index("pulse" if pulse else _kind(candidate, sky))
+        if pulse:
+            facts["true_snr"][i], facts["band"][i] = pulse.snr, band_share(pulse, header)
+    return facts
+
+
+def _kind(candidate: Candidate, sky: Drawn) -> str:
+    """Say which interference a candidate lies on: of several, the shortest."""
+    header, search = sky.plan.header, sky.plan.search
+    spread = candidate.width_samples + search.max_width
+    start_s = (candidate.sample - spread) * header.tsamp_s
+    sweep = candidate.dm / search.unit_dm
+    stop_s = (candidate.sample + sweep + spread) * header.tsamp_s
+
+    def length_s(item: Interference) -> float:
+        return item.stop_s - item.start_s
+
+    there = [i for i in sky.interference if i.start_s < stop_s and i.stop_s > start_s]
+    # what is always there explains little
+    there = [i for i in there if i.kind not in ("dead", "hum")]
+    return min(there, key=length_s).kind if there else "noise"

@@ -1,0 +1,308 @@
+"""Skies to train on: any telescope, pulses of every sort, interference of every kind."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config import Plan, SearchSettings
+from ..data import FilterbankHeader
+from ..dispersion import dm_per_sample
+from ..errors import InputError
+from ..simulate import (
+    HybridSource,
+    Interference,
+    Kind,
+    Mixture,
+    Pulse,
+    Sky,
+    SkySource,
+    random_interference,
+    reach,
+)
+from ..sources import Source, open_source
+
+#: Length of a training sky in samples, and bursts in it.
+SKY_SAMPLES = 32768
+SKY_PULSES = 16
+
+#: Kinds of interference that leave what is the most like a pulse: more of them are shown.
+MOST_LIKE_PULSES = ("pulsed", "radar", "chirp")
+
+#: Longest boxcar in samples.
+WIDEST = 128
+
+#: In this part of the skies the level swings, over so many of the longest boxcars.
+SWINGING = 0.3
+SWING_WIDTHS = (0.15, 2.0)
+
+#: Bands between which no sky to train on has its middle, for those to measure on have.
+UNSEEN_MHZ = ((500.0, 700.0), (1700.0, 2300.0))
+
+#: Numbers of channels, and how often skies to train on have them; and those to measure on.
+CHANNELS = {64: 0.2, 128: 0.25, 256: 0.3, 512: 0.2, 1024: 0.05}
+UNSEEN_CHANNELS = (96, 160, 336, 768)
+
+#: Interference to train on, and to measure on.
+SEEN = Mixture(laws=(1.0, -0.5, 2.0), saturates=True)
+UNSEEN = Mixture(
+    burst_snr=(8, 120),
+    burst_share=0.35,
+    laws=(1.5, 0.3),
+    period_samples=(500, 2000),
+    width_samples=(20, 40),
+    radar_share=0.5,
+    saturates=True,
+)
+
+#: How often a recording stands for a simulated sky, where any is given.
+RECORDED = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Which sky to draw: the same numbers give the same one.
+
+    Parameters
+    ----------
+    seed, number
+        Of the set, and of the sky in it.
+    res
+        Pixels of an image.
+    threshold
+        S/N from which peaks are candidates.
+    unseen
+        Whether telescope and interference are of those that nothing is trained on.
+    kind
+        The only interference there is; None for none or a mixture of every kind.
+    recordings
+        Filterbanks without pulses that some skies are made from, pulses being put in.
+    """
+
+    seed: int
+    number: int
+    res: int
+    threshold: float
+    unseen: bool = False
+    kind: Kind | None = None
+    recordings: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A sky to search, with what is in it.
+
+    Parameters
+    ----------
+    source, plan
+        The samples, and how to search them.
+    pulses, interference
+        What was put in.
+    """
+
+    source: Source
+    plan: Plan
+    pulses: tuple[Pulse, ...]
+    interference: tuple[Interference, ...] = ()
+
+
+def draw_sky(at: Draw) -> Drawn:
+    """Draw a telescope and a sky.
+
+    Raises
+    ------
+    InputError
+        Where a recording cannot be read or is too short.
+    """
+    rng = np.random.default_rng((at.seed, at.number))
+    if at.recordings and rng.uniform() < RECORDED:
+        return _recorded(at.recordings[int(rng.integers(len(at.recordings)))], at, rng)
+    plan = random_plan(rng, at)
+    sky = training_sky(plan, rng, at)
+    return Drawn(SkySource(sky), plan, sky.pulses, sky.interference)
+
+
+def random_plan(rng: np.random.Generator, at: Draw) -> Plan:
+    """Draw a telescope and a search: 0.3 to 4 GHz, 64 to 1024 channels, any depth."""
+    centre_mhz = _centre_mhz(rng, at.unseen)
+    band_mhz = centre_mhz * _between(rng, 0.05, 0.6)
+    nchans = int(rng.choice(list(CHANNELS), p=list(CHANNELS.values())))
+    if at.unseen:
+        nchans = int(rng.choice(UNSEEN_CHANNELS))
+    foff_mhz = float(rng.choice([-1, 1])) * band_mhz / nchans
+    header = FilterbankHeader(
+        nchans=nchans,
+        fch1_mhz=centre_mhz - foff_mhz * (nchans - 1) / 2,
+        foff_mhz=foff_mhz,
+        tsamp_s=_between(rng, 4e-5, 2e-3),
+        tstart_mjd=60000.0,
+        nbits=int(rng.choice([1, 2, 4, 8, 16, 32], p=[0.08, 0.17, 0.15, 0.4, 0.1, 0.1])),
+    )
+    return _plan(header, rng, at)
+
+
+def _plan(header: FilterbankHeader, rng: np.random.Generator, at: Draw) -> Plan:
+    longest = _between(rng, 300, 5000)
+    settings = SearchSettings(
+        dm_max=longest * dm_per_sample(header.freqs_mhz, header.tsamp_s),
+        width_max_ms=1e3 * WIDEST * header.tsamp_s,
+        threshold=at.threshold,
+        threads=1,
+        plan="quality" if rng.uniform() < 0.5 else "fast",
+    )
+    return Plan.make(settings, header, at.res)
+
+
+def _centre_mhz(rng: np.random.Generator, unseen: bool) -> float:
+    """Draw the middle of a band, inside or outside of `UNSEEN_MHZ`."""
+    if unseen:
+        return _between(rng, *UNSEEN_MHZ[int(rng.integers(len(UNSEEN_MHZ)))])
+    while True:
+        centre_mhz = _between(rng, 300, 4000)
+        if not any(low <= centre_mhz <= high for low, high in UNSEEN_MHZ):
+            return centre_mhz
+
+
+def training_sky(plan: Plan, rng: np.random.Generator, at: Draw) -> Sky:
+    """Draw a crowded sky: pulses of every sort, and interference in two of three."""
+    header, mixture = plan.header, UNSEEN if at.unseen else SEEN
+    pulses = tuple(pulse for slot in range(SKY_PULSES) for pulse in _burst(plan, rng, slot))
+    seconds = SKY_SAMPLES * header.tsamp_s
+    sets: list[Interference] = []
+    if at.kind or rng.uniform() < 2 / 3:
+        for _ in range(int(rng.integers(1, 3))):
+            sets += random_interference(header, seconds, rng, mixture)
+            more = random_interference(header, seconds, rng, mixture)
+            sets += [item for item in more if item.kind in MOST_LIKE_PULSES]
+    if not at.kind and rng.uniform() < SWINGING:
+        sets += _swings(header, seconds, rng)
+    return Sky(
+        header=header,
+        nsamples=SKY_SAMPLES,
+        pulses=pulses,
+        interference=tuple(item for item in sets if at.kind in (None, item.kind)),
+        seed=int(rng.integers(2**31)),
+        bandpass=float(rng.uniform(0, 0.8)),
+    )
+
+
+def _recorded(path: Path, at: Draw, rng: np.random.Generator) -> Drawn:
+    """Put pulses into a stretch of a recording."""
+    source = open_source([str(path)])
+    plan = _plan(source.header, rng, at)
+    room = max((source.nsamples or SKY_SAMPLES) - SKY_SAMPLES, 0)
+    start = int(rng.integers(room + 1))
+    pieces: list[NDArray[np.generic]] = []
+    for block in source.blocks():
+        first, last = max(start - block.start, 0), start + SKY_SAMPLES - block.start
+        pieces.append(block.spectra[first : max(last, 0)].copy())
+        if last <= len(block.spectra):
+            source.close()
+            break
+    if not sum(map(len, pieces)):
+        raise InputError(path, "holds no samples", "leave it out of the backgrounds")
+    spectra = np.concatenate(pieces)
+    bursts = (_burst(plan, rng, slot) for slot in range(SKY_PULSES))
+    pulses = tuple(
+        pulse for burst in bursts for pulse in burst if reach(pulse, plan.header)[1] < len(spectra)
+    )
+    return Drawn(HybridSource(plan.header, spectra, pulses), plan, pulses)
+
+
+def _swings(
+    header: FilterbankHeader, seconds: float, rng: np.random.Generator
+) -> Iterator[Interference]:
+    """Let the level of two parts of the band swing, as slowly as the widest pulses are."""
+    parts = np.sort(rng.uniform(header.f_lo_mhz, header.f_hi_mhz, (2, 2)))
+    for _ in range(int(rng.integers(6, 24))):
+        low, high = parts[rng.integers(2)].tolist()
+        width = WIDEST * float(np.exp(rng.uniform(*np.log(SWING_WIDTHS))))
+        start_s = float(rng.uniform(0, seconds))
+        nchans = max(header.nchans * (high - low) / (header.f_hi_mhz - header.f_lo_mhz), 1)
+        yield Interference(
+            "burst",
+            start_s,
+            start_s + width * header.tsamp_s,
+            level=float(rng.uniform(-25, 25)) / float(np.sqrt(nchans * width)),
+            f_lo_mhz=low,
+            f_hi_mhz=high,
+        )
+
+
+def _burst(plan: Plan, rng: np.random.Generator, slot: int) -> list[Pulse]:
+    """Draw one pulse, or the drifting parts of one, in its slot of the sky."""
+    header, tsamp_s = plan.header, plan.header.tsamp_s
+    width = _between(rng, 0.5, WIDEST / 3)
+    least = max(8.0, 3 * width)
+    # one of seven is hardly dispersed: its sweep is about as long as the pulse
+    if rng.uniform() < 1 / 7:
+        sweep = _between(rng, max(2.0, 0.7 * width), least)
+    else:
+        sweep = _between(rng, least, plan.search.max_sweep)
+    pulse = Pulse(
+        time_s=0.0,
+        dm=sweep * plan.search.unit_dm,
+        width_ms=1e3 * width * tsamp_s,
+        snr=_between(rng, 4, 30) if rng.uniform() < 0.8 else _between(rng, 30, 300),
+        spectral_index=float(rng.uniform(-4, 4)),
+    )
+    parts = (
+        _drifting(pulse, rng, header) if rng.uniform() < 0.1 else [_coloured(pulse, rng, header)]
+    )
+    if rng.uniform() < 0.2:
+        # A tenth of a width to two widths, at the middle of the band.
+        centre_ghz = (header.f_lo_mhz + header.f_hi_mhz) / 2e3
+        scatter_ms = pulse.width_ms * _between(rng, 0.1, 2) * centre_ghz**4
+        parts = [replace(part, scatter_ms=scatter_ms) for part in parts]
+    ends = np.array([reach(part, header) for part in parts])
+    start, stop = int(ends.min()), int(ends.max())
+    room = max(SKY_SAMPLES - (stop - start), 0)
+    first = (slot + rng.uniform(0.1, 0.9)) / SKY_PULSES * room
+    return [replace(part, time_s=part.time_s + (first - start) * tsamp_s) for part in parts]
+
+
+def _coloured(pulse: Pulse, rng: np.random.Generator, header: FilterbankHeader) -> Pulse:
+    """Give half of the pulses all of the band, the others a part of it."""
+    band_mhz = header.f_hi_mhz - header.f_lo_mhz
+    sort = rng.uniform()
+    if sort < 1 / 4:
+        share = float(rng.uniform(0.3, 1))
+        low = header.f_lo_mhz + float(rng.uniform(0, 1 - share)) * band_mhz
+        return replace(pulse, f_lo_mhz=low, f_hi_mhz=low + share * band_mhz)
+    if sort < 3 / 8:
+        centre_mhz = header.f_lo_mhz + float(rng.uniform(0, 1)) * band_mhz
+        return replace(pulse, centre_mhz=centre_mhz, fwhm_mhz=_between(rng, 0.2, 1) * band_mhz)
+    if sort < 1 / 2:
+        scintle_mhz = _between(rng, 0.02, 0.3) * band_mhz
+        return replace(pulse, scintle_mhz=scintle_mhz, scintle_seed=int(rng.integers(2**31)))
+    return pulse
+
+
+def _drifting(pulse: Pulse, rng: np.random.Generator, header: FilterbankHeader) -> list[Pulse]:
+    """Give the parts of a burst that come later the lower they are, as repeaters have them.
+
+    Hessels et al. 2019, ApJL 876, L23.
+    """
+    band_mhz = header.f_hi_mhz - header.f_lo_mhz
+    count = int(rng.integers(2, 5))
+    later_ms = pulse.width_ms * _between(rng, 1.2, 6)
+    top = header.f_hi_mhz - float(rng.uniform(0, 0.3)) * band_mhz
+    step_mhz = float(rng.uniform(0, 0.8)) * band_mhz / count
+    fwhm_mhz = _between(rng, 0.2, 0.6) * band_mhz
+    return [
+        replace(
+            pulse,
+            time_s=1e-3 * later_ms * number,
+            snr=pulse.snr * _between(rng, 0.4, 1),
+            centre_mhz=top - step_mhz * number,
+            fwhm_mhz=fwhm_mhz,
+        )
+        for number in range(count)
+    ]
+
+
+def _between(rng: np.random.Generator, low: float, high: float) -> float:
+    """Draw evenly in the logarithm."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(max(high, low)))))

@@ -1,0 +1,136 @@
+"""Skies to train on: any telescope, kept apart from those to measure on; recordings too."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlppa.data import FilterbankHeader
+from mlppa.dedisperse.engine import Engine
+from mlppa.dispersion import delay_s
+from mlppa.simulate import HybridSource, Mixture, Pulse, Sky, random_interference, write_filterbank
+from mlppa.simulate.interference import bend
+from mlppa.training import skies
+from mlppa.training.examples import FACTS, random_examples
+from mlppa.training.skies import UNSEEN_MHZ, Draw, Drawn, draw_sky, random_plan, training_sky
+
+DRAW = Draw(seed=1, number=2, res=32, threshold=6.0)
+HEADER = FilterbankHeader(
+    nchans=64, fch1_mhz=1500.0, foff_mhz=-4.0, tsamp_s=1e-3, tstart_mjd=60000.0, nbits=8
+)
+
+
+def middle_mhz(header: FilterbankHeader) -> float:
+    return (header.f_lo_mhz + header.f_hi_mhz) / 2
+
+
+def is_unseen(header: FilterbankHeader) -> bool:
+    return any(low <= middle_mhz(header) <= high for low, high in UNSEEN_MHZ)
+
+
+def test_telescopes_are_of_every_kind_and_those_to_measure_on_are_others() -> None:
+    depths, orders, seen, unseen = set(), set(), set(), set()
+    for number in range(40):
+        plan = random_plan(np.random.default_rng(number), DRAW)
+        header = plan.header
+        assert 150 < header.f_lo_mhz < header.f_hi_mhz < 6000
+        assert plan.gulp <= skies.SKY_SAMPLES
+        assert not is_unseen(header)
+        depths.add(header.nbits)
+        orders.add(header.foff_mhz > 0)
+        seen.add(header.nchans)
+        other = random_plan(np.random.default_rng(number), replace(DRAW, unseen=True)).header
+        assert is_unseen(other)
+        unseen.add(other.nchans)
+    assert depths == {1, 2, 4, 8, 16, 32}
+    assert orders == {True, False}
+    assert not seen & unseen
+
+
+def test_a_sky_has_pulses_of_every_sort_and_the_interference_that_is_asked_for() -> None:
+    plan = random_plan(np.random.default_rng(0), DRAW)
+    drawn = [
+        training_sky(plan, np.random.default_rng(n), replace(DRAW, kind="radar")) for n in range(30)
+    ]
+    assert {item.kind for sky in drawn for item in sky.interference} == {"radar"}
+    pulses = [pulse for sky in drawn for pulse in sky.pulses]
+    assert all(len(sky.pulses) >= skies.SKY_PULSES for sky in drawn)
+    for sort in ("f_lo_mhz", "fwhm_mhz", "scintle_mhz"):
+        assert 0.02 < np.mean([getattr(pulse, sort) is not None for pulse in pulses]) < 0.5
+    assert 0.1 < np.mean([pulse.scatter_ms > 0 for pulse in pulses]) < 0.3
+    sweeps = np.array([pulse.dm for pulse in pulses]) / plan.search.unit_dm
+    assert sweeps.max() <= plan.search.max_sweep + 1
+
+
+def test_parts_of_a_burst_drift_down_and_come_later() -> None:
+    plan = random_plan(np.random.default_rng(0), DRAW)
+    bursts = [skies._burst(plan, np.random.default_rng(n), 3) for n in range(100)]
+    drifting = [burst for burst in bursts if len(burst) > 1]
+    assert drifting
+    for burst in drifting:
+        centres = [part.centre_mhz for part in burst]
+        times = [part.time_s for part in burst]
+        assert centres == sorted(centres, key=lambda mhz: -(mhz or 0))
+        assert times == sorted(times)
+        assert len({part.dm for part in burst}) == 1
+
+
+def test_the_same_draw_gives_the_same_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(skies, "SKY_SAMPLES", 8192)
+    monkeypatch.setattr(skies, "SKY_PULSES", 4)
+    one, two = (random_examples(DRAW, Engine(1)) for _ in range(2))
+    assert len(one.labels) > 0
+    np.testing.assert_array_equal(one.images, two.images)
+    for name in FACTS.names or ():
+        np.testing.assert_array_equal(one.facts[name], two.facts[name])
+
+
+def test_chirps_of_other_laws_bend_as_far_and_saturation_is_drawn() -> None:
+    mixture = Mixture(laws=(-0.5, 2.0), saturates=True)
+    rng = np.random.default_rng(1)
+    items = [i for _ in range(20) for i in random_interference(HEADER, 10.0, rng, mixture)]
+    chirps = [item for item in items if item.kind == "chirp"]
+    assert {item.law for item in chirps} == {-0.5, 2.0}
+    for item in chirps:
+        off_s = bend(HEADER, item.law) * (item.stop_s - item.start_s)
+        assert off_s >= 4.99 * item.width_ms / 1e3
+    assert max(item.level for item in items if item.kind == "burst") > 10
+    assert bend(HEADER, -2.0) < 1e-9 < bend(HEADER, -0.5) < bend(HEADER)
+
+
+@pytest.mark.parametrize("nbits", [2, 8, 32])
+def test_pulses_put_into_a_recording_keep_their_snr(nbits: int) -> None:
+    header = replace(HEADER, nbits=nbits)
+    pulse = Pulse(time_s=2.0, dm=100.0, width_ms=6.0, snr=20.0)
+    rng = np.random.default_rng(4)
+    noise = np.round(rng.normal(1.5 if nbits == 2 else 96, 1 if nbits == 2 else 16, (6000, 64)))
+    recorded = noise.clip(0, 2 ** min(nbits, 8) - 1).astype(np.uint8 if nbits < 32 else np.float32)
+    mixed = np.concatenate(
+        [block.spectra for block in HybridSource(header, recorded, [pulse], 1000).blocks()]
+    )
+    assert mixed.dtype == recorded.dtype
+    added = mixed.astype(float) - recorded
+    assert added.any()
+    assert not added[:1500].any()
+    delays = np.rint(delay_s(pulse.dm, header.freqs_mhz, header.f_hi_mhz) / 1e-3).astype(int)
+    series = sum(
+        (mixed[d : d + 3500, c].astype(float) - recorded[:, c].mean()) for c, d in enumerate(delays)
+    )
+    sums = np.convolve(series, np.ones(7), "same") / np.sqrt(7 * 64) / recorded.std()
+    assert int(np.argmax(sums)) == pytest.approx(2000, abs=3)
+    # two bits clip
+    assert sums.max() == pytest.approx(20, rel=0.3 if nbits == 2 else 0.12)
+
+
+def test_a_recording_stands_for_some_skies(tmp_path: Path) -> None:
+    path = tmp_path / "empty.fil"
+    write_filterbank(Sky(header=HEADER, nsamples=40000, seed=1), path)
+    at = replace(DRAW, recordings=(path,))
+    drawn = [draw_sky(replace(at, number=number)) for number in range(20)]
+    hybrid = [sky for sky in drawn if isinstance(sky.source, HybridSource)]
+    assert 2 <= len(hybrid) <= 12
+    for sky in hybrid:
+        assert sky.source.nsamples == skies.SKY_SAMPLES
+        assert sky.pulses
+    assert isinstance(drawn[0], Drawn)
