@@ -53,7 +53,7 @@ def test_a_search_is_pinned_to_as_many_processors_as_it_has_threads(
         commands.append(command)
         return Done()
 
-    monkeypatch.setattr("mlppa.bench.subprocess.run", run)
+    monkeypatch.setattr("mlppa.bench.search.subprocess.run", run)
     ways, told = [bench.Way("small", "fast", 1)], []
     timings = bench.time_searches(ways, tmp_path, bench.Runs(1, 5), lambda *now: told.append(now))
     with pytest.raises(EnvironmentFault, match="exit code 3: mlppa: error: no such thing"):

@@ -97,6 +97,8 @@ def stand_in(count: int, res: int) -> Examples:
     facts["kind"] = np.where(labels, 0, len(CLASSES) - 1)
     facts["dm"], facts["width_ms"], facts["band"] = np.where(labels, 300, 3), 3.0, 0.9
     facts["f_lo_mhz"], facts["f_hi_mhz"] = 1200, 1500
+    # one in ten is hardly dispersed
+    facts["sweep"], facts["width_samples"] = np.where(np.arange(count) % 20 < 2, 4, 100), 3
     return Examples(images.astype(np.float16), features, facts, np.empty(0, np.float32))
 
 
@@ -248,10 +250,8 @@ def test_a_recipe_is_read_and_checked(tmp_path: Path) -> None:
 def test_from_skies_to_a_report(tmp_path: Path, call: Call) -> None:
     """The whole of it, with a tiny recipe: data, training, evaluation, loading, comparison."""
     seen, unseen, model = tmp_path / "seen", tmp_path / "unseen", tmp_path / "tiny"
-    for folder, more in ((seen, "--seed 1"), (unseen, "--seed 2 --unseen")):
-        ended = call(
-            *f"models dataset -o {folder} --images 60 --res 32 --processes 1 {more}".split()
-        )
+    for folder, more in ((seen, "--seed 1 --res 32"), (unseen, "--seed 2 --res 64 --unseen")):
+        ended = call(*f"models dataset -o {folder} --images 60 --processes 1 {more}".split())
         assert ended.code == 0, ended.err
         assert (folder / "sheet.png").stat().st_size > 10_000
     recipe = tmp_path / "recipe.toml"
@@ -274,7 +274,7 @@ def test_from_skies_to_a_report(tmp_path: Path, call: Call) -> None:
     )
     assert set(content["models"]) == {"tiny", "spine-64"}
     text = (report / "report.md").read_text()
-    assert "recall, S/N >= 8" in text
+    assert "recall, S/N >= 8, dispersed" in text
     for picture in ("roc.png", "recall.png", "reliability.png"):
         assert picture in text
         assert (report / picture).stat().st_size > 10_000
@@ -312,6 +312,9 @@ def test_a_report_says_what_is_so(tmp_path: Path) -> None:
     assert other["recall_by"]["snr"]["7 to 8"]["of"] == 0  # all odd ones are others
     live = judged.live & examples.labels
     assert other["recall"]["hits"] == int((wrong[live] > 0.5).sum())
+    clear = live & (examples.facts["sweep"] > 9)
+    assert other["recall_snr_8_up_dispersed"]["of"] == int((clear & (judged.snrs >= 8)).sum())
+    assert other["recall_by"]["sweep_widths"]["1 to 2"]["of"] == int((live & ~clear).sum())
     assert content["seeds"][0]["models"] == ["right", "wrong"]
     assert content["seeds"][0]["accuracy"]["std"] > 0
     assert "| right |" in (tmp_path / "report.md").read_text()

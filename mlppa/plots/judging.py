@@ -19,6 +19,7 @@ RECALL_AXES = {
     "width_ms": ("width (ms)", True),
     "dm": ("DM (pc cm$^{-3}$)", True),
     "band": ("part of the band that shines", False),
+    "sweep_widths": ("sweep in widths", True),
 }
 
 
@@ -77,7 +78,7 @@ def plot_roc(roc: Mapping[str, Curve], precision_recall: Mapping[str, Curve], pa
 def plot_recall(
     recalls: Mapping[str, Mapping[str, Sequence[tuple[float, float, Rate]]]], path: Path
 ) -> None:
-    """Draw recall in bins of S/N, width, DM and part of the band, with intervals.
+    """Draw recall in bins of S/N, width, DM, part of the band and sweep, with intervals.
 
     Parameters
     ----------
@@ -91,10 +92,10 @@ def plot_recall(
     SinkError
         Where it cannot be written.
     """
-    figure = page((12.0, 8.5))
-    grid = figure.subplots(2, 2, sharey=True)
-    figure.subplots_adjust(left=0.07, right=0.98, bottom=0.08, top=0.94, wspace=0.06, hspace=0.25)
-    for axes, (by, models) in zip(grid.flat, recalls.items(), strict=True):
+    figure = page((14.0, 8.5))
+    grid = figure.subplots(2, 3, sharey=True)
+    figure.subplots_adjust(left=0.06, right=0.98, bottom=0.08, top=0.97, wspace=0.06, hspace=0.25)
+    for axes, (by, models) in zip(grid.flat, recalls.items(), strict=False):
         label, log = RECALL_AXES[by]
         for name, bins in models.items():
             _steps(axes, [one for one in bins if one[2].of], log, _style(name, models), name)
@@ -104,7 +105,9 @@ def plot_recall(
         axes.grid(color=NO_DATA, linewidth=0.5)
     for axes in grid[:, 0]:
         axes.set_ylabel("pulses kept (recall)", fontsize=13)
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="upper center", ncols=8, fontsize=10)
+    empty = grid[-1, -1]
+    empty.axis("off")
+    empty.legend(*grid[0, 0].get_legend_handles_labels(), loc="center", frameon=False, fontsize=11)
     save(figure, path)
 
 

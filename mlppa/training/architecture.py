@@ -77,7 +77,7 @@ def strided(res: int, filters: tuple[int, ...] = (12, 24, 32, 40), units: int = 
         keras.layers.GlobalMaxPooling2D()(x),
     ]
     x = keras.layers.Concatenate()([*seen, *_told(keras, features)])
-    x = keras.layers.Dropout(0.2)(x)
+    x = keras.layers.Dropout(0.3)(x)
     x = keras.layers.Dense(units, activation="relu")(x)
     return keras.Model([image, features], _probability(keras, x))
 
@@ -197,7 +197,8 @@ def _told(keras: Any, features: Any) -> list[Any]:
     """Look at the numbers that go with an image: those of the candidate, and the spectrum."""
     spectrum = PARTS * STEPS
     numbers = _logs(keras, features[:, :-spectrum], _FEATURE_MEAN, _FEATURE_STD)
-    x = keras.ops.softsign(features[:, -spectrum:] / 3.0) * 2.0
+    x = keras.layers.GaussianNoise(_TRAINING_NOISE / 2)(features[:, -spectrum:])
+    x = keras.ops.softsign(x / 3.0) * 2.0
     x = keras.layers.Reshape((PARTS, STEPS, 1))(x)
     for filters in (8, 16):
         x = keras.layers.Conv2D(filters, 3, strides=2, padding="same", activation="relu")(x)

@@ -35,11 +35,14 @@ MOST_LIKE_PULSES = ("pulsed", "radar", "chirp")
 WIDEST = 128
 
 #: In this part of the skies the level swings, over so many of the longest boxcars.
-SWINGING = 0.3
-SWING_WIDTHS = (0.15, 2.0)
+SWINGING = 0.35
+SWING_WIDTHS = (0.15, 4.0)
 
 #: Bands between which no sky to train on has its middle, for those to measure on have.
 UNSEEN_MHZ = ((500.0, 700.0), (1700.0, 2300.0))
+
+#: Bandwidth over the middle of the band: from a narrow one to Parkes' wide-band receiver.
+BANDWIDTHS = (0.05, 1.4)
 
 #: Numbers of channels, and how often skies to train on have them; and those to measure on.
 CHANNELS = {64: 0.2, 128: 0.25, 256: 0.3, 512: 0.2, 1024: 0.05}
@@ -127,7 +130,7 @@ def draw_sky(at: Draw) -> Drawn:
 def random_plan(rng: np.random.Generator, at: Draw) -> Plan:
     """Draw a telescope and a search: 0.3 to 4 GHz, 64 to 1024 channels, any depth."""
     centre_mhz = _centre_mhz(rng, at.unseen)
-    band_mhz = centre_mhz * _between(rng, 0.05, 0.6)
+    band_mhz = centre_mhz * _between(rng, *BANDWIDTHS)
     nchans = int(rng.choice(list(CHANNELS), p=list(CHANNELS.values())))
     if at.unseen:
         nchans = int(rng.choice(UNSEEN_CHANNELS))
@@ -214,21 +217,28 @@ def _recorded(path: Path, at: Draw, rng: np.random.Generator) -> Drawn:
 def _swings(
     header: FilterbankHeader, seconds: float, rng: np.random.Generator
 ) -> Iterator[Interference]:
-    """Let the level of two parts of the band swing, as slowly as the widest pulses are."""
-    parts = np.sort(rng.uniform(header.f_lo_mhz, header.f_hi_mhz, (2, 2)))
-    for _ in range(int(rng.integers(6, 24))):
-        low, high = parts[rng.integers(2)].tolist()
-        width = WIDEST * float(np.exp(rng.uniform(*np.log(SWING_WIDTHS))))
+    """Let the level of some parts of the band swing, as slowly as the widest pulses are.
+
+    As the wide-band receiver of Parkes does in the recordings of the Crab pulsar: parts of
+    the band that lie far apart may swing together.
+    """
+    edges = np.sort(rng.uniform(header.f_lo_mhz, header.f_hi_mhz, (int(rng.integers(1, 5)), 2)))
+    together = rng.uniform()
+    for _ in range(int(rng.integers(6, 80))):
+        width = WIDEST * _between(rng, *SWING_WIDTHS)
         start_s = float(rng.uniform(0, seconds))
-        nchans = max(header.nchans * (high - low) / (header.f_hi_mhz - header.f_lo_mhz), 1)
-        yield Interference(
-            "burst",
-            start_s,
-            start_s + width * header.tsamp_s,
-            level=float(rng.uniform(-25, 25)) / float(np.sqrt(nchans * width)),
-            f_lo_mhz=low,
-            f_hi_mhz=high,
-        )
+        snr = float(rng.uniform(-25, 25))
+        parts = edges if rng.uniform() < together else edges[rng.integers(len(edges)), None]
+        for low, high in parts.tolist():
+            nchans = max(header.nchans * (high - low) / (header.f_hi_mhz - header.f_lo_mhz), 1)
+            yield Interference(
+                "burst",
+                start_s,
+                start_s + width * header.tsamp_s,
+                level=snr / float(np.sqrt(nchans * width)),
+                f_lo_mhz=low,
+                f_hi_mhz=high,
+            )
 
 
 def _burst(plan: Plan, rng: np.random.Generator, slot: int) -> list[Pulse]:

@@ -215,5 +215,5 @@ def _geometry(recipe: Recipe) -> dict[str, Any]:
         "row": "a pixel of sweep, the highest DM last",
         "pulse_at": [recipe.res // 2, recipe.res // 2],
         "octave": "floor(log2(boxcar in samples)) - 1, at least 0",
-        "telescopes": "0.3-4 GHz, band 5-60 %, 64-1024 channels, 40 us - 2 ms, 1-32 bit",
+        "telescopes": "0.3-4 GHz, band 5-140 %, 64-1024 channels, 40 us - 2 ms, 1-32 bit",
     }
