@@ -21,6 +21,7 @@ from mlppa.training.card import code_version, save_model
 from mlppa.training.evaluate import Judged, Judgements, judge_of, report
 from mlppa.training.examples import CLASSES, FACTS, Examples, join
 from mlppa.training.fit import BEGUN, Fitted, fit, read_curves
+from mlppa.training.pretrain import pretrain, turned
 from mlppa.training.recipe import Recipe
 from mlppa.training.shards import Dataset, Shard, write_shard
 from mlppa.training.skies import Draw
@@ -159,6 +160,23 @@ def test_weights_of_16_bit_halve_the_graph(tmp_path: Path) -> None:
     save_model(model, tmp_path / "half", {"recipe": {"float16": True}})
     whole, half = ((tmp_path / name / ONNX).stat().st_size for name in ("whole", "half"))
     assert half < 0.55 * whole
+
+
+def test_a_network_learns_which_way_round_images_are(tmp_path: Path) -> None:
+    examples = stand_in(600, 32)
+    # in one corner, as seldom in a sky
+    examples.images[:, :8, :8] += 3
+    recipe = Recipe(architecture="mlppa_1", res=32, pretrain_epochs=3, epochs=1, batch=32)
+    model = build("mlppa_1", 32, seed=1)
+    before = [weights.copy() for weights in model.get_weights()]
+    assert pretrain(model, recipe, Held(examples)) > 0.9
+    changed = [bool((a != b).any()) for a, b in zip(before, model.get_weights(), strict=True)]
+    assert changed == [True] * 4 + [False] * 2, "the last layer has yet to begin"
+    ways = turned(examples.take(np.arange(4)), np.arange(4))
+    image = examples.images[3].astype(np.float32)
+    np.testing.assert_array_equal(ways[3], image[::-1, ::-1])
+    np.testing.assert_array_equal(ways[0], examples.images[0].astype(np.float32))
+    assert trained(recipe, examples, tmp_path).epochs == 1
 
 
 def test_an_interrupted_training_goes_on(tmp_path: Path) -> None:

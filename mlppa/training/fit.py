@@ -1,6 +1,7 @@
 """Train a network on a supply of examples: resumable, with curves, and calibrated."""
 
 import csv
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,12 +15,15 @@ from numpy.typing import NDArray
 from ..classify.engines import import_keras
 from ..data import Float32Array
 from ..plots import plot_curves
-from .architecture import build
+from .architecture import OF_IMAGES, build
 from .examples import Examples
 from .measures import Calibration, calibrate
+from .pretrain import pretrain
 from .recipe import Recipe
 from .shards import Tell
 from .supply import Supply
+
+log = logging.getLogger(__name__)
 
 #: In the folder of a model while it is trained, and gone after: where to go on from.
 BEGUN = ".training"
@@ -88,11 +92,14 @@ def fit(
     """
     keras, _ = import_keras()
     model = build(recipe.architecture, recipe.res, recipe.seed, recipe.initialiser)
+    begun = folder / BEGUN
+    if recipe.pretrain_epochs and recipe.architecture in OF_IMAGES and not begun.exists():
+        accuracy = pretrain(model, recipe, supply)
+        log.info("%.1f %% of the images are told which way round they are", 100 * accuracy)
     logits = keras.Model(model.inputs, model.layers[-1].input)
     steps = max(supply.count // recipe.batch, 1)
     optimizer = keras.optimizers.Adam(_rate(keras, recipe, steps * recipe.epochs))
     logits.compile(optimizer, loss=_loss(keras, recipe), weighted_metrics=[_accuracy(keras)])
-    begun = folder / BEGUN
     progress = _progress(keras, recipe, folder, tell)
     callbacks = [
         keras.callbacks.BackupAndRestore(begun / "state", delete_checkpoint=False),

@@ -56,6 +56,8 @@ class Recipe(BaseModel):
     schedule, learning_rate
         "cosine" down to nothing, "restarts" does so again and again, twice as long each time
         (Loshchilov & Hutter 2017, ICLR), "exponential" falls to a hundredth, "constant" stays.
+    pretrain_epochs
+        Passes over the examples without their labels, before: see `pretrain`.
     epochs, patience
         Most passes over the examples, and how many without progress end the training.
     batch
@@ -82,6 +84,7 @@ class Recipe(BaseModel):
     initialiser: Literal["GlorotUniform", "GlorotNormal", "HeNormal", "HeUniform"] | None = None
     schedule: Literal["cosine", "restarts", "exponential", "constant"] = "cosine"
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
+    pretrain_epochs: Annotated[int, Field(ge=0)] = 0
     epochs: Natural = 25
     patience: Natural = 10
     batch: Natural = 64
