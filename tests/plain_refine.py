@@ -8,11 +8,16 @@ from mlppa.data import History
 from mlppa.dedisperse.oracle import shift_sum
 from mlppa.search import SearchPlan
 from mlppa.search.refine import (
+    GAUSSIAN_MAD,
     LEAST_PRESENT,
     NOISE_CERTAIN,
     NOISE_REACH,
     NOISE_STRETCH,
     SWEEP_TRIALS,
+    SWING_CERTAIN,
+    SWING_FEWEST,
+    SWING_REACH,
+    SWING_WIDTH,
     WIDTH_TRIALS,
     Peak,
 )
@@ -88,7 +93,8 @@ def boxcars(rows: Int32s, width: int) -> NDArray[np.int64]:
 
 def noise_around(history: History, plan: SearchPlan, peak: Peak) -> float:
     """Give the median noise of short stretches beside the peak; never below 1."""
-    half = NOISE_REACH + 2 * peak.width
+    slow = peak.width >= SWING_WIDTH * plan.max_width
+    half = max(NOISE_REACH, SWING_REACH * peak.width if slow else 0) + 2 * peak.width
     begin = int(np.rint(peak.time)) - half
     sums, cells = series(history, plan, begin, np.array([peak.sweep]), 2 * half + 1)
     off = np.abs(np.arange(2 * half + 1) - half) > 2 * peak.width
@@ -99,7 +105,10 @@ def noise_around(history: History, plan: SearchPlan, peak: Peak) -> float:
         return 1.0
     _, std = clipped_moments(z[: stretches * NOISE_STRETCH].reshape(stretches, NOISE_STRETCH))
     noise = float(np.median(std))
-    return noise if noise > NOISE_CERTAIN else 1.0
+    firsts = range(0, len(z) - peak.width + 1, peak.width)
+    beside = [abs(float(z[i : i + peak.width].sum())) / peak.width**0.5 for i in firsts]
+    swing = GAUSSIAN_MAD * float(np.median(beside)) if len(beside) >= SWING_FEWEST and slow else 1.0
+    return max(noise if noise > NOISE_CERTAIN else 1.0, swing if swing > SWING_CERTAIN else 1.0)
 
 
 def snr_zero_dm(history: History, plan: SearchPlan, peak: Peak) -> float:

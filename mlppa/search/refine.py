@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..clean import SIGMA, clipped_moments
-from ..data import Candidate, History
+from ..data import Candidate, Float32Array, History
 from .cluster import REACH_WIDTHS, TRIGGER, Triggers
 
 if TYPE_CHECKING:
@@ -27,6 +27,17 @@ NOISE_REACH = 1024
 #: than NOISE_CERTAIN is no evidence that channels share noise.
 NOISE_STRETCH = 128
 NOISE_CERTAIN = 1.05
+
+#: Boxcars of this part of the longest one and more are so slow that the level may swing with
+#: them. How many on either side, at least, tell how much it does; what they tell is less
+#: certain, so that less than SWING_CERTAIN is no evidence.
+SWING_WIDTH = 0.25
+SWING_REACH = 5
+SWING_FEWEST = 8
+SWING_CERTAIN = 2.0
+
+#: Standard deviation of Gaussian noise over its median deviation.
+GAUSSIAN_MAD = 1.4826
 
 #: A boxcar counts if at least this part of its cells carries signal: a pulse cut by
 #: the edge of the data is measured on what is there, but not on a few channels.
@@ -212,12 +223,14 @@ def best_peak(
 def noise_around(history: History, plan: "SearchPlan", peak: Peak) -> float:
     """Noise around a peak over what independent channels would give; never below 1.
 
-    Noise that the channels share, interference most of all, makes it larger. The median
-    of short stretches does not see other pulses nearby.
+    Noise that the channels share, interference most of all, makes it larger, and so does a
+    level that swings as slowly as the pulse is wide. The median of short stretches, and of
+    boxcars, does not see other pulses nearby.
     """
     from ..dedisperse.exact import band_sum
 
-    half = NOISE_REACH + 2 * peak.width
+    reach = max(NOISE_REACH, SWING_REACH * peak.width) if _is_slow(peak, plan) else NOISE_REACH
+    half = reach + 2 * peak.width
     begin = int(np.rint(peak.time)) - half
     starts = channel_starts(plan, begin, np.array([peak.sweep]))[0]
     sums, cells = band_sum(history, starts, 2 * half + 1)
@@ -229,7 +242,21 @@ def noise_around(history: History, plan: "SearchPlan", peak: Peak) -> float:
         return 1.0
     _, std = clipped_moments(z[: stretches * NOISE_STRETCH].reshape(stretches, NOISE_STRETCH))
     noise = float(np.median(std))
-    return noise if noise > NOISE_CERTAIN else 1.0
+    noise = noise if noise > NOISE_CERTAIN else 1.0
+    return max(noise, _swing(z, peak.width)) if _is_slow(peak, plan) else noise
+
+
+def _is_slow(peak: Peak, plan: "SearchPlan") -> bool:
+    return peak.width >= SWING_WIDTH * plan.max_width
+
+
+def _swing(z: Float32Array, width: int) -> float:
+    """Say how much boxcars vary beyond independent samples; 1 where that is not certain."""
+    boxcars = z[: len(z) - len(z) % width].reshape(-1, width).sum(axis=1) / np.sqrt(width)
+    if len(boxcars) < SWING_FEWEST:
+        return 1.0
+    swing = GAUSSIAN_MAD * float(np.median(np.abs(boxcars)))
+    return swing if swing > SWING_CERTAIN else 1.0
 
 
 def snr_zero_dm(history: History, plan: "SearchPlan", peak: Peak) -> float:

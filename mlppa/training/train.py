@@ -35,7 +35,7 @@ SNR_BINS = (5.2, 6.5, 7.0, 8.0, 10.0, 15.0, 30.0, 1000.0)
 LIVE_SNR = 6.5
 
 #: So many of the others may pass, of skies that tell where to cut.
-FALSE_POSITIVE_RATE = 0.002
+FALSE_POSITIVE_RATE = 0.003
 
 
 @dataclass(frozen=True, slots=True)
