@@ -7,6 +7,7 @@ The ML-PPA networks were timed as ``predict(element)``, one image a call, and as
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -15,7 +16,13 @@ import numpy as np
 
 from ..classify import ModelCard, model_card
 from ..classify.card import WEIGHTS, verified
-from ..classify.engines import import_keras, refuse_untrusted, with_onnx, with_tensorflow
+from ..classify.engines import (
+    forget_networks,
+    import_keras,
+    refuse_untrusted,
+    with_onnx,
+    with_tensorflow,
+)
 from ..data import Float32Array
 from ..training.architecture import RESOLUTIONS, build
 from ..training.card import save_model
@@ -93,8 +100,11 @@ def time_dt(load: Load, tell: Tell) -> Iterator[DtTiming]:
             continue  # comes for ONNX Runtime only
         call = _call(card, way, batch, threads)
         images, features = _random(card, DATASET if way == "predict(dataset)" else batch)
-        spent = _spent(lambda: call(images, features))  # noqa: B023, called at once
+        spent = _spent(partial(call, images, features))
         each = tuple(seconds / len(images) for seconds in spent)
+        del call
+        if way != "onnx":
+            forget_networks()
         yield DtTiming(card.name, card.res, way, batch, threads, each)
 
 
@@ -164,4 +174,5 @@ def untrained_family(folder: Path, tell: Tell) -> list[Path]:
         tell("building networks", number, len(family))
         made.append(folder / f"{res}_{layers}")
         save_model(build(f"mlppa_{layers}", res, seed=0), made[-1], {"summary": "untrained"})
+        forget_networks()  # the largest has 65 million weights
     return made

@@ -5,6 +5,7 @@ and needs less time for an image. Both give the same probabilities, as the tests
 """
 
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -202,6 +203,13 @@ def import_keras() -> tuple[Any, Any]:
         cause = f"Keras runs on {keras.backend.backend()} already"
         raise EnvironmentFault("TensorFlow", cause, "use another process")
     return keras, tf
+
+
+def forget_networks() -> None:
+    """Let Keras free what earlier networks took: it would keep them as long as it runs."""
+    keras, _ = import_keras()
+    keras.backend.clear_session()
+    gc.collect()
 
 
 def _place(tf: Any, device: Device) -> str:

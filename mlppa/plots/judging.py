@@ -92,6 +92,8 @@ def plot_recall(
     SinkError
         Where it cannot be written.
     """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     figure = page((14.0, 8.5))
     grid = figure.subplots(2, 3, sharey=True)
     figure.subplots_adjust(left=0.06, right=0.98, bottom=0.08, top=0.97, wspace=0.06, hspace=0.25)
@@ -101,6 +103,9 @@ def plot_recall(
             _steps(axes, [one for one in bins if one[2].of], log, _style(name, models), name)
         if log:
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if by == "snr" else (1,)))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(label, fontsize=13)
         axes.grid(color=NO_DATA, linewidth=0.5)
     for axes in grid[:, 0]:
@@ -118,8 +123,7 @@ def _steps(
     style: Mapping[str, Any],
     name: str,
 ) -> None:
-    middles = [(max(low, 1e-3) * min(high, 3 * low)) ** 0.5 if log else (low + high) / 2
-               for low, high, _ in bins]  # fmt: skip
+    middles = [_middle(low, high) if log else (low + high) / 2 for low, high, _ in bins]
     values = [rate.value for *_, rate in bins]
     spread = [
         (max(v - rate.interval[0], 0), max(rate.interval[1] - v, 0))
@@ -127,6 +131,13 @@ def _steps(
     ]
     below, above = zip(*spread, strict=True) if spread else ((), ())
     axes.errorbar(middles, values, yerr=(below, above), capsize=2, label=name, **style)
+
+
+def _middle(low: float, high: float) -> float:
+    """Where a bin stands on a logarithmic axis; the first and the last have no true middle."""
+    if low <= 0:
+        return high / 1.6
+    return float((low * min(high, 3 * low)) ** 0.5)
 
 
 def plot_reliability(curves: Mapping[str, Curve], path: Path) -> None:
