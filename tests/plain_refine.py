@@ -17,6 +17,7 @@ from mlppa.search.refine import (
     SWING_CERTAIN,
     SWING_FEWEST,
     SWING_REACH,
+    SWING_SHARE,
     SWING_WIDTH,
     WIDTH_TRIALS,
     Peak,
@@ -106,8 +107,10 @@ def noise_around(history: History, plan: SearchPlan, peak: Peak) -> float:
     _, std = clipped_moments(z[: stretches * NOISE_STRETCH].reshape(stretches, NOISE_STRETCH))
     noise = float(np.median(std))
     firsts = range(0, len(z) - peak.width + 1, peak.width)
-    beside = [abs(float(z[i : i + peak.width].sum())) / peak.width**0.5 for i in firsts]
-    swing = GAUSSIAN_MAD * float(np.median(beside)) if len(beside) >= SWING_FEWEST and slow else 1.0
+    beside = np.array([float(z[i : i + peak.width].sum()) / peak.width**0.5 for i in firsts])
+    off = np.abs(beside - np.median(beside)) if len(beside) else beside
+    swing = GAUSSIAN_MAD * float(np.median(off)) if len(beside) >= SWING_FEWEST and slow else 1.0
+    swing = swing if swing > SWING_SHARE * peak.snr else 1.0
     return max(noise if noise > NOISE_CERTAIN else 1.0, swing if swing > SWING_CERTAIN else 1.0)
 
 

@@ -265,6 +265,7 @@ def test_a_recipe_is_read_and_checked(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_from_skies_to_a_report(tmp_path: Path, call: Call) -> None:
     """The whole of it, with a tiny recipe: data, training, evaluation, loading, comparison."""
     seen, unseen, model = tmp_path / "seen", tmp_path / "unseen", tmp_path / "tiny"

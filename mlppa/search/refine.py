@@ -30,11 +30,13 @@ NOISE_CERTAIN = 1.05
 
 #: Boxcars of this part of the longest one and more are so slow that the level may swing with
 #: them. How many on either side, at least, tell how much it does; what they tell is less
-#: certain, so that less than SWING_CERTAIN is no evidence.
+#: certain, so that less than SWING_CERTAIN is no evidence, nor is less than SWING_SHARE of the
+#: pulse: a bright one lowers the mean of its gulps, where others need not lie.
 SWING_WIDTH = 0.25
 SWING_REACH = 5
 SWING_FEWEST = 8
 SWING_CERTAIN = 2.0
+SWING_SHARE = 0.1
 
 #: Standard deviation of Gaussian noise over its median deviation.
 GAUSSIAN_MAD = 1.4826
@@ -243,7 +245,8 @@ def noise_around(history: History, plan: "SearchPlan", peak: Peak) -> float:
     _, std = clipped_moments(z[: stretches * NOISE_STRETCH].reshape(stretches, NOISE_STRETCH))
     noise = float(np.median(std))
     noise = noise if noise > NOISE_CERTAIN else 1.0
-    return max(noise, _swing(z, peak.width)) if _is_slow(peak, plan) else noise
+    swing = _swing(z, peak.width) if _is_slow(peak, plan) else 1.0
+    return max(noise, swing) if swing > SWING_SHARE * peak.snr else noise
 
 
 def _is_slow(peak: Peak, plan: "SearchPlan") -> bool:
@@ -255,7 +258,7 @@ def _swing(z: Float32Array, width: int) -> float:
     boxcars = z[: len(z) - len(z) % width].reshape(-1, width).sum(axis=1) / np.sqrt(width)
     if len(boxcars) < SWING_FEWEST:
         return 1.0
-    swing = GAUSSIAN_MAD * float(np.median(np.abs(boxcars)))
+    swing = GAUSSIAN_MAD * float(np.median(np.abs(boxcars - np.median(boxcars))))
     return swing if swing > SWING_CERTAIN else 1.0
 
 
