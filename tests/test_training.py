@@ -200,6 +200,11 @@ def test_an_interrupted_training_goes_on(tmp_path: Path) -> None:
     assert fitted.epochs == len(read_curves(tmp_path / "curves.csv")["epoch"]) == len(told)
 
 
+def test_fewer_examples_than_a_batch_are_a_short_one(tmp_path: Path) -> None:
+    recipe = Recipe(architecture="mlppa_1", res=32, epochs=1, pretrain_epochs=1, batch=64)
+    assert trained(recipe, stand_in(20, 32), tmp_path).epochs == 1
+
+
 def test_training_ends_without_progress(tmp_path: Path) -> None:
     recipe = Recipe(architecture="mlppa_1", res=32, epochs=30, patience=2, batch=32)
     examples = stand_in(200, 32)
@@ -270,7 +275,7 @@ def test_from_skies_to_a_report(tmp_path: Path, call: Call) -> None:
     """The whole of it, with a tiny recipe: data, training, evaluation, loading, comparison."""
     seen, unseen, model = tmp_path / "seen", tmp_path / "unseen", tmp_path / "tiny"
     for folder, more in ((seen, "--seed 1 --res 32"), (unseen, "--seed 2 --res 64 --unseen")):
-        ended = call(*f"models dataset -o {folder} --images 60 --processes 1 {more}".split())
+        ended = call(*f"models dataset -o {folder} --images 150 --processes 1 {more}".split())
         assert ended.code == 0, ended.err
         assert (folder / "sheet.png").stat().st_size > 10_000
     recipe = tmp_path / "recipe.toml"

@@ -134,7 +134,8 @@ def batches(
     while True:
         for piece in supply.pieces(rng):
             order = _order(piece, recipe, rng)
-            for first in range(0, len(order) - recipe.batch + 1, recipe.batch):
+            # a short last batch counts only where there is no other
+            for first in range(0, max(len(order) - recipe.batch + 1, 1), recipe.batch):
                 some = piece.take(order[first : first + recipe.batch])
                 inputs = tensors(some, model, lambda x: augmented(x, recipe, rng))
                 yield inputs, _targets(some), weigh(piece, some)

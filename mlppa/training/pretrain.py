@@ -60,9 +60,10 @@ def _turned(
     rng = np.random.default_rng((recipe.seed, 7))
     while True:
         for piece in supply.pieces(rng):
-            for first in range(0, len(piece.facts) - recipe.batch + 1, recipe.batch):
-                some = piece.take(np.arange(first, first + recipe.batch))
-                turns = rng.integers(TURNS, size=recipe.batch)
+            count = len(piece.facts)
+            for first in range(0, max(count - recipe.batch + 1, 1), recipe.batch):
+                some = piece.take(np.arange(first, min(first + recipe.batch, count)))
+                turns = rng.integers(TURNS, size=len(some.facts))
                 yield _given(model, some, turned(some, turns)), turns
 
 

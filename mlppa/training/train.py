@@ -85,6 +85,9 @@ def train(
         supply, checked = from_disk(sets.shown, recipe.res, tell)
     else:
         supply, checked = simulated(recipe, kernel, tell)
+    if not supply.count or not len(checked.facts):
+        cause = "there are no images to train on, or none that tell when to stop"
+        raise SettingError("skies", cause, "simulate more skies, or more images")
     fitted = fit(recipe, supply, checked, out, tell, tensorboard=tensorboard)
     judge = as_judge(fitted.model)
     live = checked.take(checked.snrs >= LIVE_SNR)
