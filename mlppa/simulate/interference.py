@@ -157,30 +157,30 @@ def _in_band(item: Interference, freqs_mhz: Float64) -> BoolArray:
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Ranges that interference is drawn from, evenly.
+    """Ranges and values that interference is drawn from, evenly.
 
     Parameters
     ----------
     burst_snr
         S/N of broad-band bursts and of chirps.
-    burst_share
-        Part of the band that the narrower bursts fill.
+    burst_shares
+        Parts of the band that the narrower bursts fill.
     laws
         Powers of frequency that the delays of chirps go as.
     period_samples, width_samples
         Of pulsed signals and radars.
-    radar_share
-        Part of the band that a radar fills.
+    radar_shares
+        Parts of the band that radars fill.
     saturates
         Whether there are bursts, too, that are cut off where the numbers end.
     """
 
     burst_snr: tuple[float, float] = (10, 80)
-    burst_share: float = 0.6
+    burst_shares: tuple[float, ...] = (0.6,)
     laws: tuple[float, ...] = (1.0,)
     period_samples: tuple[float, float] = (50, 500)
     width_samples: tuple[float, float] = (1, 20)
-    radar_share: float = 0.3
+    radar_shares: tuple[float, ...] = (0.3,)
     saturates: bool = False
 
 
@@ -222,10 +222,8 @@ def _broad(
 
     widths_s = (tsamp * np.exp(rng.uniform(0, np.log(64), 3))).tolist()
     sweep_s = tsamp * float(np.exp(rng.uniform(np.log(20), np.log(2000))))
-    # one law is no choice, and draws no number
-    law = float(rng.choice(mixture.laws)) if len(mixture.laws) > 1 else mixture.laws[0]
+    law, share = _one_of(mixture.laws, rng), _one_of(mixture.burst_shares, rng)
     sweep_s = max(sweep_s, CHIRP_BEND * max(widths_s[2], tsamp) / bend(header, law))
-    share = mixture.burst_share
     return [
         draw("burst", widths_s[0], level(widths_s[0])),
         _somewhere(draw("burst", widths_s[1], level(widths_s[1])), share, header, rng),
@@ -233,6 +231,11 @@ def _broad(
         draw("gain", rng.uniform(0.1, 0.5) * seconds, rng.uniform(0.8, 1.25)),
         draw("dropped", rng.uniform(1, 200) * tsamp, 0.0),
     ]
+
+
+def _one_of(values: tuple[float, ...], rng: np.random.Generator) -> float:
+    # one value is no choice, and draws no number
+    return float(rng.choice(values)) if len(values) > 1 else values[0]
 
 
 def bend(header: FilterbankHeader, law: float = 1.0) -> float:
@@ -253,7 +256,7 @@ def _narrow(
         pulses = (every_s, width_ms) if kind != "carrier" else (0.0, 0.0)
         return Interference(kind, start, start + length_s, level, None, None, *pulses)
 
-    channel, share = 1.5 / header.nchans, mixture.radar_share
+    channel, share = 1.5 / header.nchans, _one_of(mixture.radar_shares, rng)
     return [
         _somewhere(draw("carrier", seconds / 2, rng.uniform(0.5, 5)), channel, header, rng),
         _somewhere(draw("pulsed", seconds / 5, rng.uniform(1, 20)), 2 * channel, header, rng),

@@ -12,6 +12,7 @@ from ..clean import clean
 from ..config import Plan
 from ..data import BoolArray, Candidate, Float32Array, ImageBatch
 from ..dedisperse import Kernel
+from ..dispersion import channel_shape
 from ..gulps import gulps
 from ..images import FEATURES, cut_images
 from ..search import search
@@ -21,6 +22,9 @@ from .skies import Draw, Drawn, draw_sky
 
 #: Images without a pulse that are kept of one sky: a storm must not fill the set.
 MOST_NEGATIVES = 48
+
+#: Delays of a pulse differ by at least this part of what they do in all of the band.
+LEAST_SPREAD = 0.1
 
 #: What an image may show; the last one is what no interference explains.
 CLASSES = ("pulse", *get_args(Kind.__value__), "noise")
@@ -202,22 +206,32 @@ def match(candidates: Sequence[Candidate], pulses: tuple[Pulse, ...], plan: Plan
 def _near(candidates: Sequence[Candidate], pulses: tuple[Pulse, ...], plan: Plan) -> BoolArray:
     """Say which candidates may be a part or a wing of some pulse, shape (n,).
 
-    Wings reach the farther the brighter the pulse is; and what several pulses make together
-    lies between them.
+    Wings reach the farther the brighter the pulse is, and the less its delay differs within
+    the part of the band that it shines in; and what several pulses make together lies between
+    them.
     """
     search, header = plan.search, plan.header
+    delays = channel_shape(header.freqs_mhz)
     sweeps = np.array([c.dm for c in candidates]) / search.unit_dm
     times = np.array([c.sample for c in candidates]) + search.mean_shape * sweeps
     near = np.zeros(len(candidates), np.bool_)
     for pulse in pulses:
-        width = shape_pulse(pulse, header).boxcar_samples
+        shape = shape_pulse(pulse, header)
+        width = shape.boxcar_samples
         sweep = pulse.dm / search.unit_dm
         off_sweep = np.abs(sweeps - sweep)
         time = pulse.time_s / header.tsamp_s + search.mean_shape * sweep
         reach = max(24 * width + 48, 1.5 * width * pulse.snr / search.threshold)
+        reach /= max(_spread(delays, shape.profile.sum(axis=1)) / delays.std(), LEAST_SPREAD)
         off_time = np.abs(times - time)
         near |= (off_sweep <= reach) & (off_time <= 0.75 * off_sweep + 8 * width + 16)
     return near
+
+
+def _spread(delays: NDArray[np.float64], flux: Float32Array) -> float:
+    """Give the standard deviation of delays where a pulse shines."""
+    mean = np.average(delays, weights=flux)
+    return float(np.sqrt(np.average((delays - mean) ** 2, weights=flux)))
 
 
 class _Found(NamedTuple):

@@ -49,14 +49,19 @@ CHANNELS = {64: 0.2, 128: 0.25, 256: 0.3, 512: 0.2, 1024: 0.05}
 UNSEEN_CHANNELS = (96, 160, 336, 768)
 
 #: Interference to train on, and to measure on.
-SEEN = Mixture(laws=(1.0, -0.5, 2.0), saturates=True)
+SEEN = Mixture(
+    burst_shares=(0.15, 0.25, 0.45, 0.6, 0.8),
+    laws=(1.0, -0.5, 2.0),
+    radar_shares=(0.15, 0.3, 0.4, 0.7),
+    saturates=True,
+)
 UNSEEN = Mixture(
     burst_snr=(8, 120),
-    burst_share=0.35,
+    burst_shares=(0.35,),
     laws=(1.5, 0.3),
     period_samples=(500, 2000),
     width_samples=(20, 40),
-    radar_share=0.5,
+    radar_shares=(0.5,),
     saturates=True,
 )
 
