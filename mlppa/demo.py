@@ -8,27 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from .config import Config, PublishSettings, checked
-from .data import FilterbankHeader
 from .disk import make_folder
 from .dispersion import sweep_s
 from .listen import listen
 from .offline import JOURNAL, Search
 from .plots import plot_found
-from .simulate import Interference, Population, Pulse, Sky, match, random_sky, write_filterbank
+from .simulate import (
+    L_BAND,
+    Interference,
+    Population,
+    Pulse,
+    Sky,
+    match,
+    random_sky,
+    write_filterbank,
+)
 from .sinks.journal import remove_journal
 from .wire import CoverageMessage, DetectionMessage
 
-#: Receiver of the demo: an L-band band as many telescopes have one.
-HEADER = FilterbankHeader(
-    nchans=256,
-    fch1_mhz=1509.4140625,
-    foff_mhz=-1.171875,
-    tsamp_s=256e-6,
-    tstart_mjd=60000.25,
-    nbits=8,
-    source_name="demo",
-    telescope="Fake",
-)
+#: Receiver of the demo.
+HEADER = replace(L_BAND, tstart_mjd=60000.25, source_name="demo", telescope="Fake")
 
 #: A pulse every two seconds.
 PULSES_PER_SECOND = 0.5

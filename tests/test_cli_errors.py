@@ -465,6 +465,33 @@ def test_a_signal_leaves_no_half_of_a_simulated_file(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_all_who_make_images(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    words = [str(MLPPA), "models", "dataset", "-o", str(tmp_path), "--processes", "2"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, start_new_session=True) as process:
+        group = process.pid
+        while len(workers(group)) < 3:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (code, b"")
+    # Python's own keeper of shared memory ends after those that it keeps it for
+    until = time.monotonic() + 20
+    while workers(group) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not workers(group)
+    assert not list(tmp_path.glob(".shard*"))
+
+
+def workers(group: int) -> list[int]:
+    """Processes of a group that live."""
+    found = subprocess.run(["pgrep", "-g", str(group)], capture_output=True, text=True, check=False)
+    return [int(pid) for pid in found.stdout.split()]
+
+
 # Without data, and without anybody there.
 
 

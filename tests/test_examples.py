@@ -53,6 +53,14 @@ def test_each_pulse_has_one_candidate_and_its_neighbours_are_left_out() -> None:
     assert labels_of(everything, (BRIGHT,)) == expected
 
 
+def test_wings_of_a_narrow_band_pulse_reach_farther() -> None:
+    # in a fifth of the band its delay differs by a seventh of what it does in all of it
+    narrow = replace(BRIGHT, f_lo_mhz=1450.0, f_hi_mhz=1500.0)
+    wing = candidate(narrow, 15.0, sweep=1000.0)
+    assert labels_of([wing], (narrow,)) == ["unsure"]
+    assert labels_of([wing], (BRIGHT,)) == ["other"]
+
+
 def test_a_burst_at_dm_0_is_not_a_wide_pulse_of_low_dm() -> None:
     wide = Pulse(time_s=6.0, dm=30.0, width_ms=20.0, snr=40.0)
     sweep = wide.dm / PLAN.search.unit_dm

@@ -92,5 +92,9 @@ def test_what_is_damaged_is_refused(made: Dataset, tmp_path: Path) -> None:
     (tmp_path / made.shards[0].name).write_bytes(b"no HDF5")
     with pytest.raises(FormatError, match="not a shard"):
         read_shard(tmp_path / made.shards[0].name)
+    read_shard(made.folder / made.shards[1].name)
+    (tmp_path / made.shards[0].name).write_bytes((made.folder / made.shards[1].name).read_bytes())
+    with pytest.raises(FormatError, match="its sha256 is"):
+        next(iter(Dataset.load(tmp_path)))
     with pytest.raises(FormatError, match="32 pixels, 64 are wanted"):
         made.read(made.shards[0], 64)

@@ -123,6 +123,16 @@ def test_pulses_put_into_a_recording_keep_their_snr(nbits: int) -> None:
     assert sums.max() == pytest.approx(20, rel=0.3 if nbits == 2 else 0.12)
 
 
+def test_pulses_put_into_signed_bytes_saturate() -> None:
+    recorded = np.random.default_rng(4).normal(0, 30, (6000, 64)).clip(-128, 127).astype(np.int8)
+    pulse = Pulse(time_s=2.0, dm=100.0, width_ms=6.0, snr=2000.0)
+    (block,) = HybridSource(HEADER, recorded, [pulse], 6000).blocks()
+    added = block.spectra.astype(int) - recorded
+    assert added.max() > 50
+    assert added.min() >= -1  # rounding
+    assert block.spectra.max() == 127
+
+
 def test_a_recording_stands_for_some_skies(tmp_path: Path) -> None:
     path = tmp_path / "empty.fil"
     write_filterbank(Sky(header=HEADER, nsamples=40000, seed=1), path)

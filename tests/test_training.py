@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 
 from mlppa import __version__
-from mlppa.classify import ModelCard, load_model, load_table, model_card
-from mlppa.classify.card import ONNX
+from mlppa.classify import load_model, load_table, model_card
+from mlppa.classify.card import ONNX, file_sha256
 from mlppa.classify.engines import import_keras
 from mlppa.errors import ConfigError, ModelError
 from mlppa.images import FEATURES
 from mlppa.training import card
 from mlppa.training.architecture import OF_IMAGES, OF_LISTS, RESOLUTIONS, build
 from mlppa.training.card import code_version, save_model
-from mlppa.training.evaluate import Judged, Judgements, judge_of, report
+from mlppa.training.evaluate import report
 from mlppa.training.examples import CLASSES, FACTS, Examples, join
 from mlppa.training.fit import BEGUN, Fitted, fit, read_curves
+from mlppa.training.judging import Judged, Judgements, judge_of
 from mlppa.training.pretrain import pretrain, turned
 from mlppa.training.recipe import Recipe
 from mlppa.training.shards import Dataset, Shard, write_shard
@@ -200,6 +201,24 @@ def test_an_interrupted_training_goes_on(tmp_path: Path) -> None:
     assert fitted.epochs == len(read_curves(tmp_path / "curves.csv")["epoch"]) == len(told)
 
 
+def test_what_was_begun_by_another_recipe_is_not_gone_on_with(tmp_path: Path) -> None:
+    recipe = Recipe(architecture="mlppa_1", res=32, epochs=2, batch=32)
+    examples = stand_in(300, 32)
+    unseen = examples.skies % 5 == 0
+    parts = Held(examples.take(~unseen)), examples.take(unseen)
+
+    def interrupt(what: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipe, *parts, tmp_path, interrupt)
+    other = recipe.model_copy(update={"learning_rate": 1e-4})
+    fitted = fit(other, *parts, tmp_path, silent)
+    rates = read_curves(tmp_path / "curves.csv")["learning_rate"]
+    assert fitted.epochs == len(rates) == 2
+    assert max(rates) <= 1e-4
+
+
 def test_fewer_examples_than_a_batch_are_a_short_one(tmp_path: Path) -> None:
     recipe = Recipe(architecture="mlppa_1", res=32, epochs=1, pretrain_epochs=1, batch=64)
     assert trained(recipe, stand_in(20, 32), tmp_path).epochs == 1
@@ -222,7 +241,7 @@ def test_every_supply_gives_every_example_once(
     for number in range(3):
         name = f"shard-{number}.h5"
         write_shard(tmp_path / name, examples.take(np.arange(20 * number, 20 * number + 20)))
-        shards.append(Shard(name, 20, 10, ""))
+        shards.append(Shard(name, 20, 10, file_sha256(tmp_path / name)))
     dataset = Dataset(tmp_path, 64, tuple(shards), {})
     expected = np.flatnonzero(examples.skies % 5 != 0).tolist()
     for most in (1 << 30, 0):
@@ -293,8 +312,9 @@ def test_from_skies_to_a_report(tmp_path: Path, call: Call) -> None:
     ended = call(*f"models evaluate {model} spine-64 -o {report} --data {unseen}".split())
     assert ended.code == 0, ended.err
     content = json.loads((report / "report.json").read_text())
-    assert content["models"]["tiny"]["accuracy"] == pytest.approx(
-        content["models"]["tiny"]["accuracy"]
+    # as Keras had it when the card was written
+    assert content["models"]["tiny"]["accuracy"]["value"] == pytest.approx(
+        card.facts["metrics"]["accuracy"], abs=1e-3
     )
     assert set(content["models"]) == {"tiny", "spine-64"}
     text = (report / "report.md").read_text()
@@ -320,13 +340,9 @@ def test_a_report_says_what_is_so(tmp_path: Path) -> None:
     wrong[np.flatnonzero(examples.labels)[::10]] = 0.1
     wrong[np.flatnonzero(~examples.labels)[::100]] = 0.9
 
-    def card(name: str, seed: int) -> ModelCard:
-        told = {"threshold": 0.5, "recipe": {"seed": seed}}
-        return ModelCard(tmp_path, name, 32, (), "", told)
-
     models = (
-        Judged(card("right", 1), perfect.astype(np.float32)),
-        Judged(card("wrong", 2), wrong.astype(np.float32)),
+        Judged("right", 0.5, perfect.astype(np.float32), {"seed": 1}),
+        Judged("wrong", 0.5, wrong.astype(np.float32), {"seed": 2}),
     )
     judged = Judgements(examples.facts, examples.snrs, models)
     content = report(judged, tmp_path, {"data": "made up"})
@@ -342,6 +358,11 @@ def test_a_report_says_what_is_so(tmp_path: Path) -> None:
     assert content["seeds"][0]["models"] == ["right", "wrong"]
     assert content["seeds"][0]["accuracy"]["std"] > 0
     assert "| right |" in (tmp_path / "report.md").read_text()
+
+
+def test_models_of_one_name_are_not_compared(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="two of the models are called 'spine-64'"):
+        Judgements.of(["spine-64", model_card("spine-64").folder], [])
 
 
 def test_the_code_is_named_by_its_commit_or_its_version(

@@ -24,6 +24,7 @@ from ..classify.engines import (
     with_tensorflow,
 )
 from ..data import Float32Array
+from ..plots import by_resolution, plot_dt
 from ..training.architecture import RESOLUTIONS, build
 from ..training.card import save_model
 from .search import Tell
@@ -37,6 +38,11 @@ FEWEST = 5
 
 #: Images that predict(dataset) is given.
 DATASET = 256
+
+
+#: Candidates a second of sky that a storm of interference may give: what real time allows
+#: is a second for so many.
+STORM_PER_S = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +159,39 @@ def _spent(call: Callable[[], Any]) -> list[float]:
         call()
         spent.append(time.perf_counter() - start)
     return spent
+
+
+def draw_dt(timings: Sequence[DtTiming], path: Path) -> None:
+    """Draw histograms of dT: of each network what is quickest, and what the talk had.
+
+    More of them could not be told apart.
+
+    Raises
+    ------
+    SinkError
+        Where it cannot be written.
+    """
+    most = max((one.batch for one in timings if one.way == "onnx"), default=0)
+    shown = [
+        one
+        for one in timings
+        if one.way == "predict(element)" or (one.way == "onnx" and one.batch == most)
+    ]
+    told = [
+        (one.res, f"{one.model}, {one.way}", [1e6 * s for s in one.per_image_s])
+        for one in shown or timings
+    ]
+    plot_dt(by_resolution(told), 1e6 / STORM_PER_S, path)
+
+
+def leads(timings: Sequence[DtTiming]) -> Iterator[tuple[DtTiming, float]]:
+    """Give each network's quickest way, and how often it is as fast as predict(element)."""
+    for model in dict.fromkeys(one.model for one in timings):
+        mine = [one for one in timings if one.model == model]
+        slow = [one for one in mine if one.way == "predict(element)"]
+        if slow:
+            quick = min(mine, key=lambda one: one.dt_s)
+            yield quick, slow[0].dt_s / quick.dt_s
 
 
 def untrained_family(folder: Path, tell: Tell) -> list[Path]:

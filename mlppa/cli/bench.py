@@ -102,7 +102,7 @@ def dt(
     debug: Debug = False,
 ) -> None:
     """Time the networks: dT for an image, against what real time allows."""
-    from ..bench import Load, time_dt, untrained_family
+    from ..bench import Load, draw_dt, time_dt, untrained_family
     from ..classify import list_models
 
     if out is not None:
@@ -114,38 +114,18 @@ def dt(
         load = Load(models, batch or (1, 32), threads or (1,), ways)
         timings = list(time_dt(load, tell))
     if out is not None:
-        _draw_dt(timings, out / "dt.png")
+        draw_dt(timings, out / "dt.png")
     if as_json:
         typer.echo(json.dumps([asdict(timing) | {"dt_s": timing.dt_s} for timing in timings]))
     else:
         _print_dt(timings)
 
 
-#: Candidates a second of sky that a storm of interference may give: what real time allows
-#: is a second for so many.
-STORM_PER_S = 1000
-
-
-def _draw_dt(timings: list["DtTiming"], path: Path) -> None:
-    from ..plots import by_resolution, plot_dt
-
-    # of each network what is quickest and what the talk had: more cannot be told apart
-    most = max((one.batch for one in timings if one.way == Ways.onnx.value), default=0)
-    shown = [
-        one
-        for one in timings
-        if one.way == Ways.element.value or (one.way == Ways.onnx.value and one.batch == most)
-    ]
-    told = [
-        (one.res, f"{one.model}, {one.way}", [1e6 * s for s in one.per_image_s])
-        for one in shown or timings
-    ]
-    plot_dt(by_resolution(told), 1e6 / STORM_PER_S, path)
-
-
 def _print_dt(timings: list["DtTiming"]) -> None:
     from rich.console import Console
     from rich.table import Table
+
+    from ..bench import STORM_PER_S, leads
 
     title = f"dT for an image; real time allows {1e6 / STORM_PER_S:g} us where a storm gives"
     table = Table(title=f"{title} {STORM_PER_S} candidates a second", title_justify="left")
@@ -163,19 +143,9 @@ def _print_dt(timings: list["DtTiming"]) -> None:
             f"{one.dt_s * STORM_PER_S:.2%}",
         )
     Console().print(table)
-    _print_lead(timings)
-
-
-def _print_lead(timings: list["DtTiming"]) -> None:
-    """Say how far the quickest way is ahead of predict(element), for each model."""
-    for model in dict.fromkeys(one.model for one in timings):
-        mine = [one for one in timings if one.model == model]
-        slow = [one for one in mine if one.way == Ways.element.value]
-        if slow:
-            quick = min(mine, key=lambda one: one.dt_s)
-            ratio = slow[0].dt_s / quick.dt_s
-            typer.echo(f"{model}: {quick.way}, {quick.batch} a call, is {ratio:.0f} times as fast "
-                       "as predict(element)")  # fmt: skip
+    for quick, ratio in leads(timings):
+        typer.echo(f"{quick.model}: {quick.way}, {quick.batch} a call, is {ratio:.0f} times as "
+                   "fast as predict(element)")  # fmt: skip
 
 
 def _print_timings(timings: list["Timing"]) -> None:

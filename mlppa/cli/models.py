@@ -2,16 +2,19 @@
 
 import json
 import logging
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..training.sizes import TALK_IMAGES
 from .options import AsJson, Debug, Quiet, folder, text
 from .progress import bar, is_shown
 from .usage import help_alone
+
+#: Images of the set that the ML-PPA networks were trained on.
+TALK_IMAGES = 297_472
 
 app = typer.Typer(help="The networks: list them, train them, measure them.")
 
@@ -135,8 +138,8 @@ def train(
     if not is_shown(quiet):  # where there is no bar
         logging.getLogger("mlppa.training").setLevel(logging.WARNING if quiet else logging.INFO)
     sets = Sets(*(Dataset.load(one) if one else None for one in (data, unseen)))
-    with bar(quiet) as tell:
-        train(Recipe.load(recipe), out, Engine(threads), sets, tell, tensorboard=tensorboard)
+    with bar(quiet) as tell, closing(Engine(threads)) as kernel:
+        train(Recipe.load(recipe), out, kernel, sets, tell, tensorboard=tensorboard)
     if not quiet:
         info(str(out))
 
@@ -156,7 +159,8 @@ def evaluate(
     from ..classify import model_card
     from ..dedisperse.engine import Engine
     from ..training.card import code_version
-    from ..training.evaluate import Judgements, report
+    from ..training.evaluate import report
+    from ..training.judging import Judgements
     from ..training.recipe import Recipe
     from ..training.shards import Dataset
     from ..training.train import unseen_pieces
@@ -164,8 +168,8 @@ def evaluate(
     found = Dataset.load(data) if data else None
     largest = max(model_card(name).res for name in model) or 64
     recipe = Recipe(res=largest, held_out=skies)  # type: ignore[arg-type]
-    with bar(quiet) as tell:
-        pieces = unseen_pieces(recipe, Engine(1), found, tell)
+    with bar(quiet) as tell, closing(Engine(1)) as kernel:
+        pieces = unseen_pieces(recipe, kernel, found, tell)
         judgements = Judgements.of(model, pieces)
     about = {"data": str(data) if data else f"{skies} skies", "code": code_version()}
     report(judgements, out, about)
@@ -180,14 +184,18 @@ def compare(
     out: Annotated[Path, typer.Option("--out", "-o", parser=folder, help="Of the table.")],
     seconds: Annotated[float, typer.Option(min=10, max=86400, help="Of sky.")] = 300.0,
     seed: Annotated[int, typer.Option(min=0, help="Of the sky.")] = 1,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Judge one sky by several models, against a search without a network: the talk's table."""
     from ..dedisperse.engine import Engine
     from ..training.versus import common_sky, compare, write_versus
 
-    versus = compare(model, common_sky(seconds, seed), Engine(2))
-    typer.echo(write_versus(versus, out))
+    with bar(quiet) as tell, closing(Engine(2)) as kernel:
+        versus = compare(model, common_sky(seconds, seed), kernel, tell)
+    table = write_versus(versus, out)
+    if not quiet:
+        typer.echo(table)
 
 
 def _outline(facts: dict[str, object], indent: str = "") -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .page import ACCENT, BLUE, NO_DATA, PURPLE, page, save
+from .page import ACCENT, BLUE, PURPLE, page, ruled, save
 
 
 def plot_curves(curves: Mapping[str, Sequence[float]], path: Path) -> None:
@@ -35,6 +35,5 @@ def plot_curves(curves: Mapping[str, Sequence[float]], path: Path) -> None:
     rate.set_ylabel("learning rate", fontsize=13)
     rate.set_xlabel("epoch", fontsize=13)
     rate.xaxis.get_major_locator().set_params(integer=True)
-    for axes in (loss, accuracy, rate):
-        axes.grid(color=NO_DATA, linewidth=0.5)
+    ruled(loss, accuracy, rate)
     save(figure, path)

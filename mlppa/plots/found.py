@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .page import ACCENT, BLUE, INK, NO_DATA, PURPLE, page, save
+from .page import ACCENT, BLUE, INK, PURPLE, page, ruled, save
 
 if TYPE_CHECKING:
     from ..simulate import Found
@@ -62,6 +62,6 @@ def plot_found(
     for axes in (dm, snr):
         axes.tick_params(labelsize=13)
         axes.margins(0.03, 0.1)
-        axes.grid(color=NO_DATA, linewidth=0.5)
+        ruled(axes)
         axes.set_axisbelow(True)
     save(figure, path)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
 
-from .page import FAINT, NO_DATA, page, save
+from .page import FAINT, page, ruled, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,15 +63,14 @@ def plot_roc(roc: Mapping[str, Curve], precision_recall: Mapping[str, Curve], pa
         left.plot(false, recall, label=name, **_style(name, roc))
     for name, (precision, recall) in precision_recall.items():
         right.plot(recall, precision, label=name, **_style(name, roc))
-    left.set(xscale="log", xlim=(1e-4, 1), ylim=(0.5, 1.005))
-    right.set(xlim=(0.5, 1.005), ylim=(0.5, 1.005))
+    left.set(xscale="log", xlim=(1e-4, 1), ylim=(0, 1.01))
+    right.set(xlim=(0, 1.01), ylim=(0, 1.01))
     left.set_xlabel("others taken for pulses", fontsize=13)
     left.set_ylabel("pulses kept (recall)", fontsize=13)
     right.set_xlabel("pulses kept (recall)", fontsize=13)
     right.set_ylabel("pulses among what passes (precision)", fontsize=13)
     left.legend(frameon=False, fontsize=10, loc="lower right")
-    for axes in (left, right):
-        axes.grid(color=NO_DATA, linewidth=0.5)
+    ruled(left, right)
     save(figure, path)
 
 
@@ -107,7 +106,7 @@ def plot_recall(
             axes.xaxis.set_major_formatter("{x:g}")
             axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(label, fontsize=13)
-        axes.grid(color=NO_DATA, linewidth=0.5)
+    ruled(*grid.flat)
     for axes in grid[:, 0]:
         axes.set_ylabel("pulses kept (recall)", fontsize=13)
     empty = grid[-1, -1]
@@ -168,8 +167,7 @@ def plot_reliability(curves: Mapping[str, Curve], path: Path) -> None:
     count.set_ylabel("images", fontsize=13)
     count.set_xlabel("probability", fontsize=13)
     true.legend(frameon=False, fontsize=10)
-    for axes in (true, count):
-        axes.grid(color=NO_DATA, linewidth=0.5)
+    ruled(true, count)
     save(figure, path)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..disk import write_whole
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SIZE_INCHES = (10.0, 7.0)
@@ -29,6 +30,12 @@ def page(size_inches: tuple[float, float] = SIZE_INCHES) -> "Figure":
     figure = Figure(figsize=size_inches, dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
+
+
+def ruled(*every: "Axes") -> None:
+    """Rule axes with faint lines."""
+    for axes in every:
+        axes.grid(color=NO_DATA, linewidth=0.5)
 
 
 def save(figure: "Figure", path: Path) -> None:

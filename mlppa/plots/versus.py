@@ -5,12 +5,12 @@ from pathlib import Path
 
 from .page import ACCENT, BLUE, NO_DATA, PURPLE, page, save
 
-#: What is counted of each model, its colour, and on which side of zero it stands.
-PARTS = (
-    ("found by the search alone, confirmed", BLUE, 1),
-    ("found additionally, pulses", PURPLE, 1),
-    ("found by the search alone, not confirmed", NO_DATA, 1),
-    ("false", ACCENT, -1),
+#: What is counted of each model: its place in a row, its name and its colour; in the order in
+#: which bars are put together.
+FOUND = (
+    (0, "pulses of the search alone, confirmed", BLUE),
+    (2, "pulses of the search alone, not confirmed", NO_DATA),
+    (1, "pulses found additionally", PURPLE),
 )
 
 
@@ -32,20 +32,22 @@ def plot_versus(rows: Mapping[str, tuple[int, int, int, int]], reference: int, p
     SinkError
         Where it cannot be written.
     """
-    figure = page((10.0, 1.6 + 0.4 * len(rows)))
+    height = 2.2 + 0.4 * len(rows)
+    figure = page((10.0, height))
     axes = figure.subplots()
-    figure.subplots_adjust(left=0.16, right=0.97, bottom=0.75 / figure.get_figheight(), top=0.9)
+    figure.subplots_adjust(left=0.16, right=0.97, bottom=0.75 / height, top=1 - 0.95 / height)
     names = list(rows)[::-1]
+    axes.barh(
+        names, [-rows[name][3] for name in names], color=ACCENT, label="others taken for pulses"
+    )
     base = [0] * len(names)
-    for part, (label, colour, side) in enumerate(PARTS):
+    for part, label, colour in FOUND:
         counts = [rows[name][part] for name in names]
-        if side > 0:
-            axes.barh(names, counts, left=base, color=colour, label=label)
-            base = [low + count for low, count in zip(base, counts, strict=True)]
-        else:
-            axes.barh(names, [-count for count in counts], color=colour, label=label)
-    axes.axvline(reference, color="black", linewidth=0.8, linestyle=":")
+        axes.barh(names, counts, left=base, color=colour, label=label)
+        base = [low + count for low, count in zip(base, counts, strict=True)]
+    axes.axvline(reference, color="black", linewidth=1.2, linestyle=":", label="the search alone")
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_xlabel("candidates (false ones to the left)", fontsize=13)
+    axes.xaxis.set_major_formatter(lambda count, _: f"{abs(count):g}")
+    axes.set_xlabel("candidates (others than pulses to the left)", fontsize=13)
     figure.legend(loc="upper center", ncols=2, frameon=False, fontsize=10)
     save(figure, path)

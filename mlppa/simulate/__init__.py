@@ -5,9 +5,10 @@ from .hybrid import HybridSource
 from .interference import Interference, Kind, Mixture, random_interference
 from .match import Found, claim, match
 from .pulse import Pulse, PulseShape, band_share, reach, shape_pulse
-from .sky import Population, Sky, SkySource, blocks, random_sky, shapes_bytes
+from .sky import L_BAND, Population, Sky, SkySource, blocks, random_sky, shapes_bytes
 
 __all__ = [
+    "L_BAND",
     "Found",
     "HybridSource",
     "Interference",

@@ -64,8 +64,14 @@ class HybridSource:
         # rounded at random, or a faint pulse would be rounded away
         rng = np.random.default_rng((len(recorded), len(self.pulses)))
         rounded = np.floor(recorded + added + rng.random(added.shape, np.float32))
-        most = 2 ** min(self.header.nbits, 8 * recorded.itemsize) - 1
-        return np.where(added == 0, recorded, rounded.clip(0, most)).astype(recorded.dtype)
+        least, most = _range(recorded.dtype, self.header.nbits)
+        return np.where(added == 0, recorded, rounded.clip(least, most)).astype(recorded.dtype)
+
+
+def _range(dtype: np.dtype[Any], nbits: int) -> tuple[int, int]:
+    """Least and greatest number that a recording of so many bits can hold."""
+    numbers = np.iinfo(dtype)
+    return int(numbers.min), min(int(numbers.max), 2**nbits - 1)
 
 
 def _noise(spectra: NDArray[np.generic]) -> Float32Array:

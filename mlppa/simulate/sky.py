@@ -29,6 +29,17 @@ _DIGITISER = {
 }
 
 
+#: A receiver as many telescopes have one, for skies of which it does not matter.
+L_BAND = FilterbankHeader(
+    nchans=256,
+    fch1_mhz=1509.4140625,
+    foff_mhz=-1.171875,
+    tsamp_s=256e-6,
+    tstart_mjd=60000.0,
+    nbits=8,
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sky:
     """All that makes a simulated observation; the same values give the same samples.

@@ -1,138 +1,25 @@
 """Judge models on images that none was trained on: tables and pictures, as a report."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..classify import ModelCard, load_model, load_table, model_card
-from ..data import BoolArray, Float32Array
 from ..disk import make_folder, write_whole
 from ..plots import plot_recall, plot_reliability, plot_roc
-from .examples import CLASSES, Examples, Facts
-from .measures import Rate, Reliability, Scores, average_precision, precision_recall, roc, roc_auc
-from .train import LIVE_SNR, SNR_BINS, Judge
-
-#: Edges of the bins that recall is given in, by what a pulse is sorted by.
-RECALL_BINS: Mapping[str, tuple[float, ...]] = {
-    "snr": SNR_BINS,
-    "width_ms": (0.01, 0.1, 0.3, 1, 3, 10, 30, 300),
-    "dm": (0.1, 10, 30, 100, 300, 1000, 3000, 30000),
-    "band": (0.0, 0.3, 0.5, 0.7, 0.85, 0.95, 1.01),
-    "sweep_widths": (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 10_000.0),
-}
-
-#: A pulse is dispersed for everybody to see if its sweep is so many of its widths.
-DISPERSED_WIDTHS = 3.0
-
-#: One in so many candidates of a real search is a pulse.
-PREVALENCES = (10, 100, 1000)
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """Probabilities that a model gave to examples.
-
-    Parameters
-    ----------
-    card
-        The model.
-    probabilities
-        Shape (n,).
-    """
-
-    card: ModelCard
-    probabilities: Float32Array
-
-    @property
-    def said(self) -> BoolArray:
-        """What it takes for pulses, shape (n,)."""
-        return np.asarray(self.probabilities >= self.card.threshold)
-
-
-@dataclass(frozen=True, slots=True)
-class Judgements:
-    """What models say of the same examples.
-
-    Parameters
-    ----------
-    facts, snrs
-        Of the examples, shapes (n,).
-    models
-        What each says.
-    """
-
-    facts: Facts
-    snrs: Float32Array
-    models: tuple[Judged, ...]
-
-    @classmethod
-    def of(cls, names: Sequence[str | Path], pieces: Iterable[Examples]) -> Self:
-        """Let models judge examples, piece by piece.
-
-        Raises
-        ------
-        ModelError
-            Where a model cannot be loaded, or needs larger images.
-        """
-        judges = [(model_card(name), judge_of(name)) for name in names]
-        said: list[list[Float32Array]] = [[] for _ in judges]
-        facts, snrs = [], []
-        for piece in pieces:
-            facts.append(piece.facts)
-            snrs.append(piece.snrs)
-            for parts, (_, judge) in zip(said, judges, strict=True):
-                parts.append(judge(piece))
-        models = (
-            Judged(card, np.concatenate(parts))
-            for (card, _), parts in zip(judges, said, strict=True)
-        )
-        return cls(np.concatenate(facts), np.concatenate(snrs), tuple(models))
-
-    @property
-    def live(self) -> BoolArray:
-        """Which examples a live search would have, shape (n,)."""
-        return np.asarray(self.snrs >= LIVE_SNR)
-
-    def column(self, name: str) -> NDArray[Any]:
-        """Give what pulses are sorted by."""
-        if name == "snr":
-            return self.snrs
-        if name == "sweep_widths":
-            return np.asarray(self.facts["sweep"] / np.maximum(self.facts["width_samples"], 1))
-        return self.facts[name]
-
-    def dispersed(self) -> Self:
-        """Leave out pulses that hardly are: others stay."""
-        kept = ~self.facts["label"] | (self.column("sweep_widths") >= DISPERSED_WIDTHS)
-        models = (Judged(one.card, one.probabilities[kept]) for one in self.models)
-        return type(self)(self.facts[kept], self.snrs[kept], tuple(models))
-
-
-def judge_of(name: str | Path) -> Judge:
-    """Load a model as a function of examples, whose images may be larger than it needs."""
-    card = model_card(name)
-    if not card.res:
-        table = load_table(name)
-        return lambda examples: table(examples.table)
-    classifier = load_model(name, batch=256, device="cpu", engine="onnx")
-
-    def judge(examples: Examples) -> Float32Array:
-        margin = (examples.images.shape[1] - card.res) // 2
-        middle = slice(margin, margin + card.res)
-        parts = [np.empty(0, np.float32)]
-        for first in range(0, len(examples.facts), 1024):
-            some = slice(first, first + 1024)
-            images = examples.images[some, middle, middle].astype(np.float32)
-            parts.append(classifier(images, examples.features[some]))
-        return np.concatenate(parts)
-
-    return judge
+from .judging import (
+    DISPERSED_WIDTHS,
+    LIVE_SNR,
+    RECALL_BINS,
+    Judged,
+    Judgements,
+    recall_between,
+    scores,
+)
+from .measures import Rate, Reliability, precision_recall, roc
 
 
 def report(judgements: Judgements, folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,7 +43,7 @@ def report(judgements: Judgements, folder: Path, about: Mapping[str, Any]) -> di
     make_folder(folder)
     content = {
         "about": dict(about) | _about(judgements),
-        "models": {one.card.name: scores(judgements, one) for one in judgements.models},
+        "models": {one.name: scores(judgements, one) for one in judgements.models},
         "seeds": spreads(judgements),
     }
     _draw(judgements, folder)
@@ -176,82 +63,6 @@ def _about(judgements: Judgements) -> dict[str, Any]:
     }
 
 
-def scores(judgements: Judgements, one: Judged) -> dict[str, Any]:
-    """Give all measures of a model, as plain values."""
-    live, labels = judgements.live, judgements.facts["label"]
-    p, truth = one.probabilities[live], labels[live]
-    confusion = Scores.of(one.said[live], truth)
-    rates = {
-        "accuracy": confusion.accuracy,
-        "precision": confusion.precision,
-        "recall": confusion.recall,
-        "false_positive_rate": confusion.false_positive_rate,
-        "recall_snr_7_to_8": _recall(judgements, one, "snr", 7, 8),
-        "recall_snr_8_up": _recall(judgements, one, "snr", 8, np.inf),
-    }
-    clear = judgements.dispersed()
-    same = next(other for other in clear.models if other.card is one.card)
-    rates |= {
-        "recall_snr_7_to_8_dispersed": _recall(clear, same, "snr", 7, 8),
-        "recall_snr_8_up_dispersed": _recall(clear, same, "snr", 8, np.inf),
-    }
-    return {
-        "threshold": one.card.threshold,
-        **{name: _told(rate) for name, rate in rates.items()},
-        "f1": confusion.f1,
-        "roc_auc": roc_auc(p, truth),
-        "average_precision": average_precision(p, truth),
-        "calibration_error": Reliability.of(p, truth).error,
-        "confusion": {
-            "pulses kept": confusion.true_pulses,
-            "pulses lost": confusion.missed,
-            "others kept": confusion.false,
-            "others left out": confusion.true_others,
-        },
-        "recall_by": {
-            name: {
-                f"{low:g} to {high:g}": _told(_recall(judgements, one, name, low, high))
-                for low, high in pairwise(edges)
-            }
-            for name, edges in RECALL_BINS.items()
-        },
-        "false_positives_by_kind": {
-            name: _told(_false(judgements, one, number))
-            for number, name in enumerate(CLASSES)
-            if name != "pulse"
-        },
-        "precision_where_one_in": {
-            str(many): _precision(confusion, 1 / many) for many in PREVALENCES
-        },
-    }
-
-
-def _recall(judgements: Judgements, one: Judged, by: str, low: float, high: float) -> Rate:
-    """Give the share of the pulses in a bin that are kept; the live ones, unless S/N sorts."""
-    column = judgements.column(by)
-    here = judgements.facts["label"] & (column >= low) & (column < high)
-    if by != "snr":
-        here &= judgements.live
-    return Rate.count(one.said[here])
-
-
-def _false(judgements: Judgements, one: Judged, kind: int) -> Rate:
-    facts = judgements.facts
-    return Rate.count(one.said[judgements.live & ~facts["label"] & (facts["kind"] == kind)])
-
-
-def _precision(confusion: Scores, prevalence: float) -> float:
-    """Give the share of pulses in what passes, where so many of the candidates are pulses."""
-    kept = confusion.recall.value * prevalence
-    return kept / max(kept + confusion.false_positive_rate.value * (1 - prevalence), 1e-12)
-
-
-def _told(rate: Rate) -> dict[str, Any]:
-    low, high = rate.interval
-    value = rate.value if rate.of else None
-    return {"value": value, "hits": rate.hits, "of": rate.of, "low": low, "high": high}
-
-
 def spreads(judgements: Judgements) -> list[dict[str, Any]]:
     """Compare models that differ in their seed only: mean and deviation of what counts."""
     found = []
@@ -263,7 +74,7 @@ def spreads(judgements: Judgements) -> list[dict[str, Any]]:
                 for name in (*_COUNTS, "roc_auc", "calibration_error")
             }
             found.append(
-                {"models": [one.card.name for one in alike]}
+                {"models": [one.name for one in alike]}
                 | {
                     name: {"mean": float(np.mean(of)), "std": float(np.std(of, ddof=1))}
                     for name, of in values.items()
@@ -275,7 +86,7 @@ def spreads(judgements: Judgements) -> list[dict[str, Any]]:
 
 def _alike(models: Sequence[Judged]) -> Iterator[list[Judged]]:
     def key(one: Judged) -> str:
-        recipe = dict(one.card.facts.get("recipe", {}))
+        recipe = dict(one.recipe)
         recipe.pop("seed", None)
         return json.dumps(recipe, sort_keys=True)
 
@@ -286,7 +97,7 @@ def _alike(models: Sequence[Judged]) -> Iterator[list[Judged]]:
 def _draw(judgements: Judgements, folder: Path) -> None:
     live, labels = judgements.live, judgements.facts["label"]
     truth = labels[live]
-    models = {one.card.name: one for one in judgements.models}
+    models = {one.name: one for one in judgements.models}
     p = {name: one.probabilities[live] for name, one in models.items()}
     plot_roc(
         {name: roc(one, truth) for name, one in p.items()},
@@ -301,7 +112,7 @@ def _draw(judgements: Judgements, folder: Path) -> None:
     recalls = {
         by: {
             name: [
-                (low, high, _recall(judgements, one, by, low, high))
+                (low, high, recall_between(judgements, one, by, low, high))
                 for low, high in pairwise(edges)
             ]
             for name, one in models.items()
@@ -352,7 +163,7 @@ def _lines(judgements: Judgements, content: Mapping[str, Any]) -> Iterator[str]:
             yield f"- {name}: {mean:.2f} +- {std:.2f} %"
         yield ""
     for one in judgements.models:
-        yield from _page(one.card.name, content["models"][one.card.name])
+        yield from _page(one.name, content["models"][one.name])
 
 
 def _page(name: str, one: Mapping[str, Any]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..classify.engines import import_keras
 from ..data import Float32Array
+from ..disk import make_folder, write_whole
 from ..plots import plot_curves
 from .architecture import OF_IMAGES, build
 from .examples import Examples
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 #: In the folder of a model while it is trained, and gone after: where to go on from.
 BEGUN = ".training"
+RECIPE = "recipe.json"
 
 #: What is told of every epoch, and stays with the model.
 CURVES = "curves.csv"
@@ -79,7 +81,7 @@ def fit(
         What tells when to stop, and calibrates.
     folder
         Of the model: curves are written there, and what is needed to go on after an
-        interruption; an interrupted training in it goes on.
+        interruption; a training by the same recipe that was interrupted goes on.
     tell
         Is called after every epoch.
     tensorboard
@@ -93,9 +95,12 @@ def fit(
     keras, _ = import_keras()
     model = build(recipe.architecture, recipe.res, recipe.seed, recipe.initialiser)
     begun = folder / BEGUN
+    _forget_another(begun, recipe)
     if recipe.pretrain_epochs and recipe.architecture in OF_IMAGES and not begun.exists():
         accuracy = pretrain(model, recipe, supply)
         log.info("%.1f %% of the images are told which way round they are", 100 * accuracy)
+    make_folder(begun)
+    write_whole(begun / RECIPE, recipe.model_dump_json().encode())
     logits = keras.Model(model.inputs, model.layers[-1].input)
     steps = max(supply.count // recipe.batch, 1)
     optimizer = keras.optimizers.Adam(_rate(keras, recipe, steps * recipe.epochs))
@@ -123,6 +128,14 @@ def fit(
         model.set_weights([w.astype(np.float16).astype(w.dtype) for w in model.get_weights()])
     shutil.rmtree(begun)
     return Fitted(model, calibration, len(read_curves(folder / CURVES)["epoch"]))
+
+
+def _forget_another(begun: Path, recipe: Recipe) -> None:
+    """Forget what was begun by another recipe: going on would mix the two."""
+    mark = begun / RECIPE
+    if begun.exists() and not (mark.exists() and mark.read_text() == recipe.model_dump_json()):
+        log.warning("%s: what was begun here is of another recipe; it begins anew", begun.parent)
+        shutil.rmtree(begun)
 
 
 def batches(

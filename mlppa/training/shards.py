@@ -1,12 +1,16 @@
 """Labelled images on disk: files of some skies each, and a list of them."""
 
 import json
+import logging
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +18,7 @@ import numpy as np
 
 from ..classify.card import file_sha256
 from ..disk import make_folder, whole_file, write_whole
-from ..errors import FormatError
+from ..errors import EnvironmentFault, FormatError
 from ..images import FEATURES
 from .card import code_version
 from .examples import CLASSES, FACTS, Examples, join, random_examples
@@ -32,6 +36,10 @@ VALIDATION = 5
 
 #: Is called with what is being done, how much of it is, and of how much.
 type Tell = Callable[[str, int, int], None]
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Tell nobody how far it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +116,20 @@ class Dataset:
         Raises
         ------
         FormatError
-            Where it is missing, not what the list says, or its images are too small.
+            Where it is missing, not the file of the list, or its images are too small.
         """
         res = res or self.res
         if res > self.res:
             cause = f"images of {self.res} pixels, {res} are wanted"
             raise FormatError(self.folder, cause, "make a set of larger images")
-        examples = read_shard(self.folder / shard.name, (self.res - res) // 2)
+        path = self.folder / shard.name
+        if path.exists() and (found := file_sha256(path)) != shard.sha256:
+            cause = f"its sha256 is {found}, that of the list {shard.sha256}"
+            raise FormatError(path, cause, "make the set again")
+        examples = read_shard(path, (self.res - res) // 2)
         if len(examples.facts) < shard.images:
             cause = f"holds {len(examples.facts)} images, not {shard.images}"
-            raise FormatError(self.folder / shard.name, cause, "make the set again")
+            raise FormatError(path, cause, "make the set again")
         return examples.take(np.arange(shard.images))
 
     def __iter__(self) -> Iterator[Examples]:
@@ -168,7 +180,7 @@ def make_dataset(
     draw: Draw,
     wanted: int,
     processes: int = 1,
-    tell: Tell = lambda *_: None,
+    tell: Tell = silent,
     *,
     per_shard: int = SKIES_PER_SHARD,
 ) -> Dataset:
@@ -195,13 +207,14 @@ def make_dataset(
         Where the folder holds another set.
     SinkError
         Where it cannot be written.
+    EnvironmentFault
+        Where a process was killed, as one is where memory is short.
     """
     make_folder(folder)
     told = _told(draw, per_shard)
     _claim(folder, told)
     shards: list[Shard] = []
-    context = get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+    with _workers(folder, processes) as pool:
         jobs: deque[Future[Shard]] = deque()
         number = 0
         while sum(shard.images for shard in shards) < wanted:
@@ -210,7 +223,6 @@ def make_dataset(
                 number += 1
             shards.append(jobs.popleft().result())
             tell("searching skies", min(sum(s.images for s in shards), wanted), wanted)
-        pool.shutdown(cancel_futures=True)
     for extra in range(len(shards), number):
         (folder / _name(extra)).unlink(missing_ok=True)
     shards[-1] = _part(folder, shards[-1], sum(s.images for s in shards) - wanted)
@@ -224,6 +236,30 @@ def make_dataset(
     }
     write_whole(folder / MANIFEST, json.dumps(facts, indent=1).encode() + b"\n")
     return Dataset.load(folder)
+
+
+@contextmanager
+def _workers(folder: Path, processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Run processes that make shards in a folder; when they are left, they end at once."""
+    context = get_context("spawn")
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin_work)
+    try:
+        yield pool
+    except BrokenProcessPool as error:
+        cause = "one of the processes that search skies was killed"
+        raise EnvironmentFault("models dataset", cause, "take fewer --processes") from error
+    finally:
+        for process in active_children():
+            process.terminate()
+        pool.shutdown(cancel_futures=True)
+        for part in folder.glob(".shard-*.part"):
+            part.unlink()
+
+
+def _begin_work() -> None:
+    """Leave it to the one who waits to be interrupted, and do not tell of storms: many are."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.getLogger("mlppa").setLevel(logging.ERROR)
 
 
 def _told(draw: Draw, per_shard: int) -> dict[str, Any]:
@@ -263,8 +299,8 @@ def _make_shard(folder: Path, draw: Draw, number: int, per_shard: int) -> Shard:
     else:
         first = number * per_shard
         draws = (replace(draw, number=first + i) for i in range(per_shard))
-        kernel = Engine(1)
-        examples = join(random_examples(one, kernel) for one in draws)
+        with closing(Engine(1)) as kernel:
+            examples = join(random_examples(one, kernel) for one in draws)
         write_shard(path, examples)
     labels = examples.labels
     return Shard(path.name, len(labels), int(labels.sum()), file_sha256(path))

@@ -1,9 +1,8 @@
 """From a recipe to a model of the zoo: simulate, train, measure, write the card."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +10,20 @@ import numpy as np
 
 from .. import __version__
 from ..config import SettingError
-from ..data import BoolArray, Float32Array
+from ..data import Float32Array
 from ..dedisperse import Kernel
 from .architecture import OF_LISTS
 from .card import code_version, prepare, save_model
-from .examples import CLASSES, Examples, join, random_examples
+from .examples import Examples, join, random_examples
 from .fit import Fitted, fit, tensors
-from .measures import Rate, Reliability, Scores, average_precision, roc_auc, threshold_for
+from .judging import LIVE_SNR, Judge, Judged, Judgements, brief, scores
+from .measures import threshold_for
 from .recipe import HELD_OUT, Recipe
-from .shards import Dataset, Tell
+from .shards import Dataset, Tell, silent
 from .skies import SKY_PULSES, SKY_SAMPLES
 from .supply import MOST_CHECKED, from_disk, simulated
 
 log = logging.getLogger(__name__)
-
-#: Gives probabilities of examples.
-type Judge = Callable[[Examples], Float32Array]
-
-#: Edges of the bins of S/N that recall is given in.
-SNR_BINS = (5.2, 6.5, 7.0, 8.0, 10.0, 15.0, 30.0, 1000.0)
-
-#: Candidates from here on count: the default threshold of a live search.
-LIVE_SNR = 6.5
 
 #: So many of the others may pass, of skies that tell where to cut.
 FALSE_POSITIVE_RATE = 0.003
@@ -52,10 +43,6 @@ class Sets:
 
     shown: Dataset | None = None
     unseen: Dataset | None = None
-
-
-def silent(what: str, done: int, total: int) -> None:
-    """Tell nobody how far it is."""
 
 
 def train(
@@ -93,7 +80,8 @@ def train(
     live = checked.take(checked.snrs >= LIVE_SNR)
     threshold = threshold_for(judge(live), live.labels, FALSE_POSITIVE_RATE)
     unseen = join(unseen_pieces(recipe, kernel, sets.unseen, tell))
-    metrics = measure(judge, unseen, threshold)
+    said = Judged(out.name, threshold, judge(unseen))
+    metrics = brief(scores(Judgements(unseen.facts, unseen.snrs, (said,)), said))
     card = facts(recipe, fitted, supply.count, len(checked.facts), sets.shown)
     save_model(fitted.model, out, card | {"threshold": threshold, "metrics": metrics})
     log.info("model %s: %s", out.name, metrics)
@@ -131,57 +119,6 @@ def unseen_pieces(
     for number in range(recipe.held_out):
         yield random_examples(replace(recipe.draw_unseen(), number=number), kernel)
         tell("measuring", number + 1, recipe.held_out)
-
-
-def measure(judge: Judge, examples: Examples, threshold: float) -> dict[str, Any]:
-    """Measure a network on telescopes and interference that it was not trained on.
-
-    Returns
-    -------
-    metrics
-        Plain values, for candidates above the live threshold of S/N 6.5 except where a bin
-        says otherwise: shares, and their number where that matters.
-    """
-    probabilities = judge(examples)
-    live = examples.snrs >= LIVE_SNR
-    scores = Scores.of(probabilities[live] >= threshold, examples.labels[live])
-    p, labels = probabilities[live], examples.labels[live]
-    said = probabilities >= threshold
-    return {
-        "examples": int(live.sum()),
-        "pulses": int(labels.sum()),
-        "accuracy": _rounded(scores.accuracy),
-        "precision": _rounded(scores.precision),
-        "recall": _rounded(scores.recall),
-        "f1": round(scores.f1, 4),
-        "false_positive_rate": _rounded(scores.false_positive_rate),
-        "roc_auc": round(roc_auc(p, labels), 5),
-        "average_precision": round(average_precision(p, labels), 5),
-        "calibration_error": round(Reliability.of(p, labels).error, 4),
-        "recall_by_snr": {
-            f"{low:g} to {high:g}": _rounded(
-                Rate.count(said[examples.labels & _bin(examples, low, high)])
-            )
-            for low, high in pairwise(SNR_BINS)
-        },
-        "false_positives_by_kind": {
-            name: _of(said[live & ~examples.labels & (examples.facts["kind"] == number)])
-            for number, name in enumerate(CLASSES)
-            if name != "pulse"
-        },
-    }
-
-
-def _bin(examples: Examples, low: float, high: float) -> BoolArray:
-    return np.asarray((examples.snrs >= low) & (examples.snrs < high))
-
-
-def _of(said: BoolArray) -> str:
-    return f"{np.count_nonzero(said)} of {len(said)}"
-
-
-def _rounded(rate: Rate) -> float | None:
-    return round(rate.value, 4) if rate.of else None
 
 
 def facts(

@@ -9,26 +9,19 @@ import numpy as np
 
 from ..classify import model_card
 from ..config import Plan, SearchSettings
-from ..data import BoolArray, Candidate, FilterbankHeader
+from ..data import BoolArray, Candidate
 from ..decide import rejection
 from ..dedisperse import Kernel
 from ..disk import make_folder, write_whole
 from ..plots import plot_versus
-from ..simulate import Population, Sky, SkySource, random_sky
-from .evaluate import judge_of
+from ..simulate import L_BAND, Population, Sky, SkySource, random_sky
 from .examples import Examples, live_images, match, sky_facts
+from .judging import judge_of, refuse_namesakes
+from .shards import Tell, silent
 from .skies import Drawn
 
 #: The receiver of the common sky.
-HEADER = FilterbankHeader(
-    nchans=256,
-    fch1_mhz=1509.4140625,
-    foff_mhz=-1.171875,
-    tsamp_s=256e-6,
-    tstart_mjd=60000.0,
-    nbits=8,
-    source_name="versus",
-)
+HEADER = replace(L_BAND, source_name="versus")
 
 #: A pulse every three seconds, from what nobody can find to what nobody can miss.
 SECONDS_PER_PULSE = 3.0
@@ -94,20 +87,35 @@ def common_sky(seconds: float, seed: int) -> Sky:
     return random_sky(HEADER, seconds, replace(POPULATION, n_pulses=count), True, seed)
 
 
-def compare(models: Sequence[str | Path], sky: Sky, kernel: Kernel) -> Versus:
+def compare(models: Sequence[str | Path], sky: Sky, kernel: Kernel, tell: Tell = silent) -> Versus:
     """Search a sky once, and let every model judge what comes out.
+
+    Parameters
+    ----------
+    models
+        Names or folders.
+    sky, kernel
+        What is searched, and by what.
+    tell
+        Is called with how many samples are searched.
 
     Raises
     ------
     ModelError
         Where a model cannot be loaded.
+    ConfigError
+        Where two are called the same.
     """
+    refuse_namesakes(models)
     cards = [model_card(name) for name in models]
     res = max(card.res for card in cards) or 64
     settings = SearchSettings(threshold=JUDGED_SNR, dm_max=1000.0, threads=1)
     plan = Plan.make(settings, sky.header, res)
     source = SkySource(sky)
-    pieces = list(live_images(source, plan, kernel))
+    pieces = []
+    for piece in live_images(source, plan, kernel):
+        pieces.append(piece)
+        tell("searching", piece.searched.coverage.stop, sky.nsamples)
     candidates = [c for piece in pieces for c in piece.searched.candidates]
     matched = match(candidates, sky.pulses, plan)
     drawn = Drawn(source, plan, sky.pulses, sky.interference)

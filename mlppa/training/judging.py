@@ -1,0 +1,274 @@
+"""What models say of examples, and how good that is."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..classify import load_model, load_table, model_card
+from ..data import BoolArray, Float32Array
+from ..errors import ConfigError
+from .examples import CLASSES, Examples, Facts
+from .measures import Rate, Reliability, Scores, average_precision, roc_auc
+
+#: Gives probabilities of examples.
+type Judge = Callable[[Examples], Float32Array]
+
+#: Edges of the bins of S/N that recall is given in.
+SNR_BINS = (5.2, 6.5, 7.0, 8.0, 10.0, 15.0, 30.0, 1000.0)
+
+#: Candidates from here on count: the default threshold of a live search.
+LIVE_SNR = 6.5
+
+#: Edges of the bins that recall is given in, by what a pulse is sorted by.
+RECALL_BINS: Mapping[str, tuple[float, ...]] = {
+    "snr": SNR_BINS,
+    "width_ms": (0.01, 0.1, 0.3, 1, 3, 10, 30, 300),
+    "dm": (0.1, 10, 30, 100, 300, 1000, 3000, 30000),
+    "band": (0.0, 0.3, 0.5, 0.7, 0.85, 0.95, 1.01),
+    "sweep_widths": (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 10_000.0),
+}
+
+#: A pulse is dispersed for everybody to see if its sweep is so many of its widths.
+DISPERSED_WIDTHS = 3.0
+
+#: One in so many candidates of a real search is a pulse.
+PREVALENCES = (10, 100, 1000)
+
+
+#: What a card tells of `scores`: shares, and other numbers.
+BRIEF_RATES = (
+    *("accuracy", "precision", "recall", "false_positive_rate"),
+    *("recall_snr_7_to_8", "recall_snr_8_up"),
+    *("recall_snr_7_to_8_dispersed", "recall_snr_8_up_dispersed"),
+)
+BRIEF_NUMBERS = ("f1", "roc_auc", "average_precision", "calibration_error")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """Probabilities that a model gave to examples.
+
+    Parameters
+    ----------
+    name
+        Of the model.
+    threshold
+        Probability from which on it calls something a pulse.
+    probabilities
+        Shape (n,).
+    recipe
+        Of the model, where its card tells it.
+    """
+
+    name: str
+    threshold: float
+    probabilities: Float32Array
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def said(self) -> BoolArray:
+        """What it takes for pulses, shape (n,)."""
+        return np.asarray(self.probabilities >= self.threshold)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judgements:
+    """What models say of the same examples.
+
+    Parameters
+    ----------
+    facts, snrs
+        Of the examples, shapes (n,).
+    models
+        What each says.
+    """
+
+    facts: Facts
+    snrs: Float32Array
+    models: tuple[Judged, ...]
+
+    @classmethod
+    def of(cls, names: Sequence[str | Path], pieces: Iterable[Examples]) -> Self:
+        """Let models judge examples, piece by piece.
+
+        Raises
+        ------
+        ModelError
+            Where a model cannot be loaded, or needs larger images.
+        ConfigError
+            Where two are called the same.
+        """
+        refuse_namesakes(names)
+        judges = [(model_card(name), judge_of(name)) for name in names]
+        said: list[list[Float32Array]] = [[] for _ in judges]
+        facts, snrs = [], []
+        for piece in pieces:
+            facts.append(piece.facts)
+            snrs.append(piece.snrs)
+            for parts, (_, judge) in zip(said, judges, strict=True):
+                parts.append(judge(piece))
+        models = (
+            Judged(card.name, card.threshold, np.concatenate(parts), card.facts.get("recipe", {}))
+            for (card, _), parts in zip(judges, said, strict=True)
+        )
+        return cls(np.concatenate(facts), np.concatenate(snrs), tuple(models))
+
+    @property
+    def live(self) -> BoolArray:
+        """Which examples a live search would have, shape (n,)."""
+        return np.asarray(self.snrs >= LIVE_SNR)
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Give what pulses are sorted by."""
+        if name == "snr":
+            return self.snrs
+        if name == "sweep_widths":
+            return np.asarray(self.facts["sweep"] / np.maximum(self.facts["width_samples"], 1))
+        return self.facts[name]
+
+    def dispersed(self) -> Self:
+        """Leave out pulses that hardly are: others stay."""
+        kept = ~self.facts["label"] | (self.column("sweep_widths") >= DISPERSED_WIDTHS)
+        models = (replace(one, probabilities=one.probabilities[kept]) for one in self.models)
+        return type(self)(self.facts[kept], self.snrs[kept], tuple(models))
+
+
+def refuse_namesakes(models: Sequence[str | Path]) -> None:
+    """Refuse models that a table could not tell apart.
+
+    Raises
+    ------
+    ConfigError
+        Where two are called the same.
+    """
+    names = [model_card(model).name for model in models]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        cause = f"two of the models are called {twice!r}"
+        raise ConfigError("models", cause, "name each once, or copy one to another folder")
+
+
+def judge_of(name: str | Path) -> Judge:
+    """Load a model as a function of examples, whose images may be larger than it needs."""
+    card = model_card(name)
+    if not card.res:
+        table = load_table(name)
+        return lambda examples: table(examples.table)
+    classifier = load_model(name, batch=256, device="cpu", engine="onnx")
+
+    def judge(examples: Examples) -> Float32Array:
+        margin = (examples.images.shape[1] - card.res) // 2
+        middle = slice(margin, margin + card.res)
+        parts = [np.empty(0, np.float32)]
+        for first in range(0, len(examples.facts), 1024):
+            some = slice(first, first + 1024)
+            images = examples.images[some, middle, middle].astype(np.float32)
+            parts.append(classifier(images, examples.features[some]))
+        return np.concatenate(parts)
+
+    return judge
+
+
+def scores(judgements: Judgements, one: Judged) -> dict[str, Any]:
+    """Give all measures of a model, as plain values."""
+    live, labels = judgements.live, judgements.facts["label"]
+    p, truth = one.probabilities[live], labels[live]
+    confusion = Scores.of(one.said[live], truth)
+    rates = {
+        "accuracy": confusion.accuracy,
+        "precision": confusion.precision,
+        "recall": confusion.recall,
+        "false_positive_rate": confusion.false_positive_rate,
+        "recall_snr_7_to_8": recall_between(judgements, one, "snr", 7, 8),
+        "recall_snr_8_up": recall_between(judgements, one, "snr", 8, np.inf),
+    }
+    clear = judgements.dispersed()
+    same = clear.models[judgements.models.index(one)]
+    rates |= {
+        "recall_snr_7_to_8_dispersed": recall_between(clear, same, "snr", 7, 8),
+        "recall_snr_8_up_dispersed": recall_between(clear, same, "snr", 8, np.inf),
+    }
+    return {
+        "threshold": one.threshold,
+        **{name: _told(rate) for name, rate in rates.items()},
+        "f1": confusion.f1,
+        "roc_auc": roc_auc(p, truth),
+        "average_precision": average_precision(p, truth),
+        "calibration_error": Reliability.of(p, truth).error,
+        "confusion": {
+            "pulses kept": confusion.true_pulses,
+            "pulses lost": confusion.missed,
+            "others kept": confusion.false,
+            "others left out": confusion.true_others,
+        },
+        "recall_by": {
+            name: {
+                f"{low:g} to {high:g}": _told(recall_between(judgements, one, name, low, high))
+                for low, high in pairwise(edges)
+            }
+            for name, edges in RECALL_BINS.items()
+        },
+        "false_positives_by_kind": {
+            name: _told(_false(judgements, one, number))
+            for number, name in enumerate(CLASSES)
+            if name != "pulse"
+        },
+        "precision_where_one_in": {
+            str(many): _precision(confusion, 1 / many) for many in PREVALENCES
+        },
+    }
+
+
+def recall_between(judgements: Judgements, one: Judged, by: str, low: float, high: float) -> Rate:
+    """Give the share of the pulses in a bin that are kept; the live ones, unless S/N sorts."""
+    column = judgements.column(by)
+    here = judgements.facts["label"] & (column >= low) & (column < high)
+    if by != "snr":
+        here &= judgements.live
+    return Rate.count(one.said[here])
+
+
+def _false(judgements: Judgements, one: Judged, kind: int) -> Rate:
+    facts = judgements.facts
+    return Rate.count(one.said[judgements.live & ~facts["label"] & (facts["kind"] == kind)])
+
+
+def _precision(confusion: Scores, prevalence: float) -> float:
+    """Give the share of pulses in what passes, where so many of the candidates are pulses."""
+    kept = confusion.recall.value * prevalence
+    return kept / max(kept + confusion.false_positive_rate.value * (1 - prevalence), 1e-12)
+
+
+def _told(rate: Rate) -> dict[str, Any]:
+    low, high = rate.interval
+    value = rate.value if rate.of else None
+    return {"value": value, "hits": rate.hits, "of": rate.of, "low": low, "high": high}
+
+
+def brief(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Give of `scores` what stands on a card: shares, and numbers where those matter."""
+    confusion = told["confusion"]
+    pulses = confusion["pulses kept"] + confusion["pulses lost"]
+    others = confusion["others kept"] + confusion["others left out"]
+    kinds = told["false_positives_by_kind"].items()
+    return {
+        "examples": pulses + others,
+        "pulses": pulses,
+        **{name: _rounded(told[name]["value"]) for name in BRIEF_RATES},
+        **{name: round(told[name], 5) for name in BRIEF_NUMBERS},
+        "recall_by_snr": {
+            name: _rounded(rate["value"]) for name, rate in told["recall_by"]["snr"].items()
+        },
+        "false_positives_by_kind": {
+            name: f"{rate['hits']} of {rate['of']}" for name, rate in kinds
+        },
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
