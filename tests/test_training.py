@@ -19,7 +19,7 @@ from mlppa.training import card
 from mlppa.training.architecture import OF_IMAGES, OF_LISTS, RESOLUTIONS, build
 from mlppa.training.card import code_version, save_model
 from mlppa.training.evaluate import report
-from mlppa.training.examples import CLASSES, FACTS, Examples, join
+from mlppa.training.examples import CLASSES, FACTS, TALLY, Examples, join
 from mlppa.training.fit import BEGUN, Fitted, fit, read_curves
 from mlppa.training.judging import Judged, Judgements, judge_of
 from mlppa.training.pretrain import pretrain, turned
@@ -101,7 +101,7 @@ def stand_in(count: int, res: int) -> Examples:
     facts["f_lo_mhz"], facts["f_hi_mhz"] = 1200, 1500
     # one in ten is hardly dispersed
     facts["sweep"], facts["width_samples"] = np.where(np.arange(count) % 20 < 2, 4, 100), 3
-    return Examples(images.astype(np.float16), features, facts, np.empty(0, np.float32))
+    return Examples(images.astype(np.float16), features, facts, np.empty(0, TALLY))
 
 
 def silent(*_: object) -> None:
@@ -344,7 +344,7 @@ def test_a_report_says_what_is_so(tmp_path: Path) -> None:
         Judged("right", 0.5, perfect.astype(np.float32), {"seed": 1}),
         Judged("wrong", 0.5, wrong.astype(np.float32), {"seed": 2}),
     )
-    judged = Judgements(examples.facts, examples.snrs, models)
+    judged = Judgements(examples.facts, examples.snrs, models, examples.tallies)
     content = report(judged, tmp_path, {"data": "made up"})
     right, other = content["models"]["right"], content["models"]["wrong"]
     assert right["recall"]["value"] == right["f1"] == right["roc_auc"] == 1

@@ -13,7 +13,7 @@ from ..errors import ConfigError
 
 type Float64 = NDArray[np.float64]
 type Kind = Literal[
-    "burst", "carrier", "pulsed", "radar", "chirp", "gain", "hum", "dropped", "dead"
+    "burst", "swing", "carrier", "pulsed", "radar", "chirp", "gain", "hum", "dropped", "dead"
 ]
 
 #: System power in units of the noise of one sample: what gains multiply.
@@ -23,7 +23,7 @@ SYSTEM_LEVEL = 6.0
 #: tell them from a pulse.
 CHIRP_BEND = 5.0
 
-_ADDS_POWER = ("burst", "carrier", "pulsed", "radar", "chirp")
+_ADDS_POWER = ("burst", "swing", "carrier", "pulsed", "radar", "chirp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class Interference:
 
     ========= =======================================================================
     burst     ``level`` in all channels at once: a pulse at DM 0
+    swing     the same for longer, up or down, as an unsteady receiver has it
     carrier   ``level`` all the time
     pulsed    ``level`` for ``width_ms`` in every ``period_s``
     radar     the same, under an antenna beam that passes once; peaks at ``level``

@@ -10,9 +10,9 @@ import numpy as np
 
 from ..disk import make_folder, write_whole
 from ..plots import plot_recall, plot_reliability, plot_roc
+from .examples import LIVE_SNR
 from .judging import (
     DISPERSED_WIDTHS,
-    LIVE_SNR,
     RECALL_BINS,
     Judged,
     Judgements,

@@ -26,15 +26,23 @@ MOST_NEGATIVES = 48
 #: Delays of a pulse differ by at least this part of what they do in all of the band.
 LEAST_SPREAD = 0.1
 
+#: Candidates from here on count: the default threshold of a live search.
+LIVE_SNR = 6.5
+
+#: Interference that is always there, and so explains no candidate.
+LASTING = ("hum", "dead")
+
 #: What an image may show; the last one is what no interference explains.
-CLASSES = ("pulse", *get_args(Kind.__value__), "noise")
+CLASSES = (
+    *("pulse", *(kind for kind in get_args(Kind.__value__) if kind not in LASTING)),
+    "noise",
+)
 
 #: What is known of an image beside its pixels and its features: whether it is a pulse; the
 #: sky it comes from, for sets are split by sky, never inside one; its place in `CLASSES`;
 #: the candidate's DM, arrival, sweep in samples and width; the channels at the edges of the
 #: band; how many other candidates are near in time, and the S/N of the strongest of them; and
-#: of a pulse the S/N that it was put in with and the part of the band that it shines in (NaN
-#: for others).
+#: the part of the band that a pulse shines in (NaN for others).
 FACTS = np.dtype(
     [
         ("label", np.bool_),
@@ -49,8 +57,19 @@ FACTS = np.dtype(
         ("f_hi_mhz", np.float32),
         ("beside", np.int32),
         ("rival_snr", np.float32),
-        ("true_snr", np.float32),
         ("band", np.float32),
+    ]
+)
+
+#: What came of a sky: its length, the pulses put in and those found, and all other candidates
+#: of `LIVE_SNR` and more, of which not every one is kept.
+TALLY = np.dtype(
+    [
+        ("sky", np.int32),
+        ("hours", np.float64),
+        ("pulses", np.int32),
+        ("found", np.int32),
+        ("others", np.int32),
     ]
 )
 
@@ -69,14 +88,14 @@ class Examples:
         As in `ImageBatch`, shape (n, number of features).
     facts
         `FACTS` of each, shape (n,).
-    missed
-        S/N of the pulses that the search did not find, shape (m,).
+    tallies
+        `TALLY` of each sky that they are of, shape (number of skies,).
     """
 
     images: NDArray[np.floating]
     features: Float32Array
     facts: Facts
-    missed: Float32Array
+    tallies: Facts
 
     @property
     def labels(self) -> BoolArray:
@@ -101,7 +120,7 @@ class Examples:
 
     def take(self, which: NDArray[np.generic]) -> "Examples":
         """Give some of them, by a mask or by indices."""
-        return Examples(self.images[which], self.features[which], self.facts[which], self.missed)
+        return Examples(self.images[which], self.features[which], self.facts[which], self.tallies)
 
 
 def join(parts: Iterable[Examples]) -> Examples:
@@ -111,7 +130,7 @@ def join(parts: Iterable[Examples]) -> Examples:
         np.concatenate([part.images for part in held]),
         np.concatenate([part.features for part in held]),
         np.concatenate([part.facts for part in held]),
-        np.concatenate([part.missed for part in held]),
+        np.concatenate([part.tallies for part in held]),
     )
 
 
@@ -139,17 +158,19 @@ def sky_examples(sky: Drawn, kernel: Kernel, number: int) -> Examples:
     candidates = [c for piece in pieces for c in piece.searched.candidates]
     matched = match(candidates, sky.pulses, sky.plan)
     pairs = list(zip(candidates, matched.pulses, strict=True))
-    facts = sky_facts(candidates, matched, sky, number)
+    doubtful = np.array([_overshone(*pair, sky) for pair in pairs], np.bool_)
+    labels = matched.labels & ~doubtful
+    others = matched.sure & ~labels & ~doubtful
+    live = np.array([c.snr >= LIVE_SNR for c in candidates], np.bool_)
+    hours = pieces[-1].searched.coverage.stop * sky.plan.header.tsamp_s / 3600
     every = Examples(
         np.concatenate([piece.images for piece in pieces]).astype(np.float16),
         np.concatenate([piece.features for piece in pieces]),
-        facts,
-        np.array([p.snr for p in sky.pulses if p not in matched.pulses], np.float32),
+        sky_facts(candidates, matched, sky, number),
+        np.array([(number, hours, len(sky.pulses), labels.sum(), (others & live).sum())], TALLY),
     )
-    doubtful = np.array([_overshone(*pair) for pair in pairs], np.bool_)
-    labels = matched.labels & ~doubtful
     rng = np.random.default_rng((number, 4))
-    negatives = rng.permutation(np.flatnonzero(matched.sure & ~labels & ~doubtful))[:MOST_NEGATIVES]
+    negatives = rng.permutation(np.flatnonzero(others))[:MOST_NEGATIVES]
     return every.take(np.sort(np.concatenate([np.flatnonzero(labels), negatives])))
 
 
@@ -159,9 +180,20 @@ def live_images(source: Source, plan: Plan, kernel: Kernel) -> Iterator[ImageBat
     return cut_images(search(cleaned, plan.search, kernel), plan.search)
 
 
-def _overshone(candidate: Candidate, pulse: Pulse | None) -> bool:
-    """Whether a candidate is so much brighter than its pulse that it is something else's."""
-    return pulse is not None and candidate.snr > 1.3 * pulse.snr + 4
+def _overshone(candidate: Candidate, pulse: Pulse | None, sky: Drawn) -> bool:
+    """Whether a candidate is so much brighter than its pulse that it is something else's.
+
+    The parts of a burst that lie in one boxcar shine together.
+    """
+    if pulse is None:
+        return False
+    width_s = candidate.width_samples * sky.plan.header.tsamp_s + 1e-3 * pulse.width_ms
+    together = sum(
+        one.snr
+        for one in sky.pulses
+        if one.dm == pulse.dm and abs(one.time_s - pulse.time_s) <= width_s
+    )
+    return candidate.snr > 1.3 * together + 4
 
 
 class Matched(NamedTuple):
@@ -248,7 +280,7 @@ def sky_facts(candidates: Sequence[Candidate], matched: Matched, sky: Drawn, num
     facts = np.zeros(len(candidates), FACTS)
     facts["label"], facts["sky"] = matched.labels, number
     facts["f_lo_mhz"], facts["f_hi_mhz"] = header.f_lo_mhz, header.f_hi_mhz
-    facts["true_snr"] = facts["band"] = np.nan
+    facts["band"] = np.nan
     times_s = np.array([c.sample for c in candidates], np.float64) * header.tsamp_s
     around = beside(times_s, np.array([c.snr for c in candidates], np.float32))
     facts["beside"], facts["rival_snr"] = around.others, around.rival_snr
@@ -259,7 +291,7 @@ def sky_facts(candidates: Sequence[Candidate], matched: Matched, sky: Drawn, num
         facts["width_ms"][i] = 1e3 * candidate.width_samples * header.tsamp_s
         facts["kind"][i] = CLASSES.index("pulse" if pulse else _kind(candidate, sky))
         if pulse:
-            facts["true_snr"][i], facts["band"][i] = pulse.snr, band_share(pulse, header)
+            facts["band"][i] = band_share(pulse, header)
     return facts
 
 
@@ -275,6 +307,5 @@ def _kind(candidate: Candidate, sky: Drawn) -> str:
         return item.stop_s - item.start_s
 
     there = [i for i in sky.interference if i.start_s < stop_s and i.stop_s > start_s]
-    # what is always there explains little
-    there = [i for i in there if i.kind not in ("dead", "hum")]
+    there = [i for i in there if i.kind not in LASTING]
     return min(there, key=length_s).kind if there else "noise"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..classify import load_model, load_table, model_card
 from ..data import BoolArray, Float32Array
 from ..errors import ConfigError
-from .examples import CLASSES, Examples, Facts
+from .examples import CLASSES, LIVE_SNR, Examples, Facts
 from .measures import Rate, Reliability, Scores, average_precision, roc_auc
 
 #: Gives probabilities of examples.
@@ -20,9 +20,6 @@ type Judge = Callable[[Examples], Float32Array]
 
 #: Edges of the bins of S/N that recall is given in.
 SNR_BINS = (5.2, 6.5, 7.0, 8.0, 10.0, 15.0, 30.0, 1000.0)
-
-#: Candidates from here on count: the default threshold of a live search.
-LIVE_SNR = 6.5
 
 #: Edges of the bins that recall is given in, by what a pulse is sorted by.
 RECALL_BINS: Mapping[str, tuple[float, ...]] = {
@@ -86,11 +83,14 @@ class Judgements:
         Of the examples, shapes (n,).
     models
         What each says.
+    tallies
+        Of the skies that they are of.
     """
 
     facts: Facts
     snrs: Float32Array
     models: tuple[Judged, ...]
+    tallies: Facts
 
     @classmethod
     def of(cls, names: Sequence[str | Path], pieces: Iterable[Examples]) -> Self:
@@ -106,17 +106,20 @@ class Judgements:
         refuse_namesakes(names)
         judges = [(model_card(name), judge_of(name)) for name in names]
         said: list[list[Float32Array]] = [[] for _ in judges]
-        facts, snrs = [], []
+        facts, snrs, tallies = [], [], []
         for piece in pieces:
             facts.append(piece.facts)
             snrs.append(piece.snrs)
+            tallies.append(piece.tallies)
             for parts, (_, judge) in zip(said, judges, strict=True):
                 parts.append(judge(piece))
         models = (
             Judged(card.name, card.threshold, np.concatenate(parts), card.facts.get("recipe", {}))
             for (card, _), parts in zip(judges, said, strict=True)
         )
-        return cls(np.concatenate(facts), np.concatenate(snrs), tuple(models))
+        return cls(
+            np.concatenate(facts), np.concatenate(snrs), tuple(models), np.concatenate(tallies)
+        )
 
     @property
     def live(self) -> BoolArray:
@@ -135,7 +138,7 @@ class Judgements:
         """Leave out pulses that hardly are: others stay."""
         kept = ~self.facts["label"] | (self.column("sweep_widths") >= DISPERSED_WIDTHS)
         models = (replace(one, probabilities=one.probabilities[kept]) for one in self.models)
-        return type(self)(self.facts[kept], self.snrs[kept], tuple(models))
+        return type(self)(self.facts[kept], self.snrs[kept], tuple(models), self.tallies)
 
 
 def refuse_namesakes(models: Sequence[str | Path]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from multiprocessing import active_children, get_context
 from pathlib import Path
@@ -21,12 +21,12 @@ from ..disk import make_folder, whole_file, write_whole
 from ..errors import EnvironmentFault, FormatError
 from ..images import FEATURES
 from .card import code_version
-from .examples import CLASSES, FACTS, Examples, join, random_examples
+from .examples import CLASSES, FACTS, TALLY, Examples, join, random_examples
 from .skies import Draw
 
 #: The list of the shards of a set.
 MANIFEST = "dataset.json"
-SCHEMA = "mlppa.images/1"
+SCHEMA = "mlppa.images/2"
 
 #: Skies whose images lie in one file.
 SKIES_PER_SHARD = 16
@@ -82,6 +82,7 @@ class Dataset:
     res: int
     shards: tuple[Shard, ...]
     facts: dict[str, Any]
+    _verified: set[str] = field(default_factory=set, init=False, repr=False)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -123,14 +124,20 @@ class Dataset:
             cause = f"images of {self.res} pixels, {res} are wanted"
             raise FormatError(self.folder, cause, "make a set of larger images")
         path = self.folder / shard.name
-        if path.exists() and (found := file_sha256(path)) != shard.sha256:
-            cause = f"its sha256 is {found}, that of the list {shard.sha256}"
-            raise FormatError(path, cause, "make the set again")
+        self._verify(path, shard)
         examples = read_shard(path, (self.res - res) // 2)
         if len(examples.facts) < shard.images:
             cause = f"holds {len(examples.facts)} images, not {shard.images}"
             raise FormatError(path, cause, "make the set again")
         return examples.take(np.arange(shard.images))
+
+    def _verify(self, path: Path, shard: Shard) -> None:
+        """See once that a file is that of the list."""
+        if shard.name not in self._verified and path.exists():
+            if (found := file_sha256(path)) != shard.sha256:
+                cause = f"its sha256 is {found}, that of the list {shard.sha256}"
+                raise FormatError(path, cause, "make the set again")
+            self._verified.add(shard.name)
 
     def __iter__(self) -> Iterator[Examples]:
         return (self.read(shard) for shard in self.shards)
@@ -149,7 +156,7 @@ def write_shard(path: Path, examples: Examples) -> None:
         file["images"] = examples.images.astype(np.float16)
         file["features"] = examples.features
         file["facts"] = examples.facts
-        file["missed"] = examples.missed
+        file["tallies"] = examples.tallies
         file.attrs.update({"schema": SCHEMA, "features": FEATURES, "classes": CLASSES})
 
 
@@ -170,7 +177,8 @@ def read_shard(path: Path, margin: int = 0) -> Examples:
             middle = slice(margin, res - margin)
             facts = np.asarray(file["facts"]).astype(FACTS)
             images = file["images"][:, middle, middle]
-            return Examples(images, file["features"][:], facts, file["missed"][:])
+            tallies = np.asarray(file["tallies"]).astype(TALLY)
+            return Examples(images, file["features"][:], facts, tallies)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise FormatError(path, f"not a shard of images ({error})", remedy) from error
 
@@ -231,7 +239,6 @@ def make_dataset(
         "pulses": sum(shard.pulses for shard in shards),
         "skies": per_shard * len(shards),
         "validation": f"skies whose number is a multiple of {VALIDATION}",
-        "code": code_version(),
         "shards": [asdict(shard) for shard in shards],
     }
     write_whole(folder / MANIFEST, json.dumps(facts, indent=1).encode() + b"\n")
@@ -241,6 +248,7 @@ def make_dataset(
 @contextmanager
 def _workers(folder: Path, processes: int) -> Iterator[ProcessPoolExecutor]:
     """Run processes that make shards in a folder; when they are left, they end at once."""
+    others = set(active_children())
     context = get_context("spawn")
     pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin_work)
     try:
@@ -249,7 +257,7 @@ def _workers(folder: Path, processes: int) -> Iterator[ProcessPoolExecutor]:
         cause = "one of the processes that search skies was killed"
         raise EnvironmentFault("models dataset", cause, "take fewer --processes") from error
     finally:
-        for process in active_children():
+        for process in set(active_children()) - others:
             process.terminate()
         pool.shutdown(cancel_futures=True)
         for part in folder.glob(".shard-*.part"):
@@ -271,6 +279,7 @@ def _told(draw: Draw, per_shard: int) -> dict[str, Any]:
         "skies_per_shard": per_shard,
         "features": list(FEATURES),
         "classes": list(CLASSES),
+        "code": code_version(),
     }
 
 
@@ -279,7 +288,7 @@ def _claim(folder: Path, facts: dict[str, Any]) -> None:
     mark = folder / f".{MANIFEST}.begun"
     told = json.dumps(facts).encode()
     if mark.exists() and mark.read_bytes() != told:
-        cause = "holds images of another seed, size or kind of sky"
+        cause = "holds images of another seed, size or kind of sky, or made by other code"
         raise FormatError(folder, cause, "choose another folder, or remove this one")
     write_whole(mark, told)
     (folder / MANIFEST).unlink(missing_ok=True)

@@ -237,7 +237,7 @@ def _swings(
         for low, high in parts.tolist():
             nchans = max(header.nchans * (high - low) / (header.f_hi_mhz - header.f_lo_mhz), 1)
             yield Interference(
-                "burst",
+                "swing",
                 start_s,
                 start_s + width * header.tsamp_s,
                 level=snr / float(np.sqrt(nchans * width)),

@@ -13,7 +13,10 @@ from .shards import VALIDATION, Dataset, Tell, validates
 
 #: What of a set is kept in memory, in bytes; what is larger comes from the disk again in
 #: every epoch.
-MOST_HELD_BYTES = 6 << 30
+MOST_HELD_BYTES = 4 << 30
+
+#: Images in a piece of those in memory.
+PIECE = 32768
 
 #: Pieces that are mixed with each other, where not all of a set is.
 MIXED = 6
@@ -45,8 +48,10 @@ class Held:
         return len(self.examples.facts)
 
     def pieces(self, rng: np.random.Generator) -> Iterator[Examples]:
-        """Give them all at once, in a new order."""
-        yield self.examples.take(rng.permutation(self.count))
+        """Give them in a new order, some at a time: a copy of all would take twice the memory."""
+        order = rng.permutation(self.count)
+        for first in range(0, self.count, PIECE):
+            yield self.examples.take(order[first : first + PIECE])
 
 
 @dataclass(frozen=True, slots=True)

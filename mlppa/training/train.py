@@ -14,9 +14,9 @@ from ..data import Float32Array
 from ..dedisperse import Kernel
 from .architecture import OF_LISTS
 from .card import code_version, prepare, save_model
-from .examples import Examples, join, random_examples
+from .examples import LIVE_SNR, Examples, join, random_examples
 from .fit import Fitted, fit, tensors
-from .judging import LIVE_SNR, Judge, Judged, Judgements, brief, scores
+from .judging import Judge, Judged, Judgements, brief, scores
 from .measures import threshold_for
 from .recipe import HELD_OUT, Recipe
 from .shards import Dataset, Tell, silent
@@ -81,7 +81,7 @@ def train(
     threshold = threshold_for(judge(live), live.labels, FALSE_POSITIVE_RATE)
     unseen = join(unseen_pieces(recipe, kernel, sets.unseen, tell))
     said = Judged(out.name, threshold, judge(unseen))
-    metrics = brief(scores(Judgements(unseen.facts, unseen.snrs, (said,)), said))
+    metrics = brief(scores(Judgements(unseen.facts, unseen.snrs, (said,), unseen.tallies), said))
     card = facts(recipe, fitted, supply.count, len(checked.facts), sets.shown)
     save_model(fitted.model, out, card | {"threshold": threshold, "metrics": metrics})
     log.info("model %s: %s", out.name, metrics)

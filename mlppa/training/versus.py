@@ -15,7 +15,7 @@ from ..dedisperse import Kernel
 from ..disk import make_folder, write_whole
 from ..plots import plot_versus
 from ..simulate import L_BAND, Population, Sky, SkySource, random_sky
-from .examples import Examples, live_images, match, sky_facts
+from .examples import TALLY, Examples, live_images, match, sky_facts
 from .judging import judge_of, refuse_namesakes
 from .shards import Tell, silent
 from .skies import Drawn
@@ -123,7 +123,7 @@ def compare(models: Sequence[str | Path], sky: Sky, kernel: Kernel, tell: Tell =
         np.concatenate([piece.images for piece in pieces]),
         np.concatenate([piece.features for piece in pieces]),
         sky_facts(candidates, matched, drawn, 0),
-        np.empty(0, np.float32),
+        np.empty(0, TALLY),
     )
     plain = _passed(candidates, plan)
     reference = plain & (examples.snrs >= REFERENCE_SNR)
