@@ -29,7 +29,6 @@ LONGEST_S = 1.0
 
 SNR = (12.0, 40.0)
 WIDTH_SAMPLES = (2.0, 24.0)
-MIN_PROBABILITY = 0.7
 
 
 def chirps(bend_widths: float, rng: np.random.Generator) -> Iterator[Interference]:
@@ -49,6 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default=ClassifySettings().model)
     network = load_model(parser.parse_args().model)
+    least = network.card.threshold
     plan = Plan.make(SearchSettings(), HEADER, network.res)
     rng = np.random.default_rng(5)
     with closing(Engine()) as engine:
@@ -64,7 +64,7 @@ def main() -> None:
             for batch in live_images(SkySource(sky), plan, engine):
                 chances = network(batch.images, batch.features)
                 for one, chance in zip(batch.searched.candidates, chances, strict=True):
-                    if rejection(one, plan.search, float(chance), MIN_PROBABILITY) is None:
+                    if rejection(one, plan.search, float(chance), least) is None:
                         taken.add(int((one.sample * HEADER.tsamp_s - FIRST_S + 0.1) / EVERY_S))
             sys.stdout.write(f"bend of {widths:4.1f} widths: {len(taken)} of {CHIRPS} pass\n")
             sys.stdout.flush()

@@ -83,7 +83,7 @@ class Search:
             stream=config.stream,
             header=self.source.header,
             model=card.name,
-            model_sha256=card.sha256,
+            model_sha256=self._classifier.sha256,
             images=config.publish.images,
         )
         self.summary: dict[str, Any] = {}

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,7 +119,14 @@ def test_the_card_tells_without_loading(folder: Path, classifier: Classifier) ->
     card = model_card(folder)
     assert (card.name, card.res, card.features) == ("untrained_32", RES, FEATURES)
     assert card.facts["version"] == 1
-    assert (classifier.name, classifier.res, classifier.sha256) == (card.name, RES, card.sha256)
+    assert (classifier.name, classifier.res) == (card.name, RES)
+    # of what computes
+    ran = folder / (shelf.ONNX if classifier.engine == "onnx" else shelf.WEIGHTS)
+    assert classifier.sha256 == shelf.file_sha256(ran)
+
+
+def test_a_copy_is_called_as_its_folder(damaged: Path) -> None:
+    assert model_card(damaged).name == "damaged"
 
 
 def test_a_model_that_is_not_there() -> None:
@@ -158,6 +166,28 @@ def test_what_holds_code_is_refused_before_it_is_loaded(damaged: Path) -> None:
     (damaged / shelf.CARD).write_text(json.dumps(card))
     with pytest.raises(ModelError, match=r"Lambda of keras.*nobody has checked"):
         load_model(damaged, device="cpu", engine="tensorflow")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("keras.layers", "TFSMLayer"),
+        ("keras.layers", "TorchModuleWrapper"),
+        ("keras.utils", "get_file"),
+        ("keras.config", "enable_unsafe_deserialization"),
+        ("builtins", "function"),
+        ("os", "system"),
+        (None, "__lambda__"),
+    ],
+)
+def test_only_plain_layers_are_loaded(tmp_path: Path, module: str | None, name: str) -> None:
+    path = tmp_path / shelf.WEIGHTS
+    inner: dict[str, object] = {"module": module, "class_name": name, "config": {}}
+    outer = {"module": "keras.layers", "class_name": "Dense", "config": {"activation": inner}}
+    with zipfile.ZipFile(path, "w") as content:
+        content.writestr("config.json", json.dumps(outer))
+    with pytest.raises(ModelError, match=f"{name} of .*nobody has checked"):
+        refuse_untrusted(path)
 
 
 @pytest.mark.parametrize(("engine", "name"), ENGINES)
@@ -225,12 +255,17 @@ def test_the_engine_is_chosen_by_the_device(monkeypatch: pytest.MonkeyPatch) -> 
         choose_engine("onnx", "gpu")
 
 
-def test_a_missing_accelerator_is_no_reason_to_be_slow_in_silence(folder: Path) -> None:
+def test_a_missing_accelerator_is_no_reason_to_be_slow_in_silence(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     _, tf = import_keras()
     if tf.config.list_physical_devices("GPU"):
         pytest.skip("there is an accelerator")
     with pytest.raises(EnvironmentFault, match="no accelerator"):
         load_model(folder, device="gpu")
+    monkeypatch.setattr("mlppa.classify.engines._has_accelerator", lambda: True)
+    assert load_model(folder).engine == "onnx"
+    assert "ONNX Runtime computes" in caplog.text
 
 
 @pytest.mark.gpu

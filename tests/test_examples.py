@@ -14,13 +14,21 @@ from mlppa.dedisperse.engine import Engine
 from mlppa.images import FEATURES
 from mlppa.simulate import Interference, Pulse, Sky, SkySource
 from mlppa.sources import Source, open_source
-from mlppa.training.examples import Examples, live_images, match, sky_examples
+from mlppa.training.examples import (
+    Examples,
+    _kind,
+    _overshone,
+    live_images,
+    match,
+    sky_examples,
+)
 from mlppa.training.skies import Drawn
 
 HEADER = FilterbankHeader(
     nchans=64, fch1_mhz=1500.0, foff_mhz=-4.0, tsamp_s=1e-3, tstart_mjd=60000.0, nbits=8
 )
 PLAN = Plan.make(SearchSettings(dm_max=800, threshold=6.0, threads=1), HEADER, 64)
+NOBODY = SkySource(Sky(header=HEADER, nsamples=0))
 BRIGHT = Pulse(time_s=6.0, dm=300.0, width_ms=8.0, snr=40.0)
 FAINT = Pulse(time_s=11.0, dm=500.0, width_ms=4.0, snr=20.0)
 
@@ -59,6 +67,27 @@ def test_wings_of_a_narrow_band_pulse_reach_farther() -> None:
     wing = candidate(narrow, 15.0, sweep=1000.0)
     assert labels_of([wing], (narrow,)) == ["unsure"]
     assert labels_of([wing], (BRIGHT,)) == ["other"]
+
+
+def test_parts_of_a_burst_in_one_boxcar_shine_together() -> None:
+    first = Pulse(time_s=6.0, dm=300.0, width_ms=8.0, snr=20.0, fwhm_mhz=120.0, centre_mhz=1450.0)
+    later = replace(first, time_s=6.012, snr=18.0)
+    sky = Drawn(NOBODY, PLAN, (first, later))
+    together = replace(candidate(first, 31.0), width_samples=24)
+    assert not _overshone(together, first, sky)
+    assert _overshone(together, first, replace(sky, pulses=(first,)))
+    assert _overshone(replace(together, snr=60.0), first, sky)
+
+
+def test_what_a_candidate_lies_on_is_the_shortest_there() -> None:
+    level = Interference("swing", 5.0, 7.0, level=1.0)
+    burst = Interference("burst", 6.3, 6.31, level=9.0)
+    far = Interference("burst", 1.0, 1.01, level=9.0)
+    dead = Interference("dead", f_lo_mhz=1300.0, f_hi_mhz=1310.0)
+    sky = Drawn(NOBODY, PLAN, (), (level, burst, far, dead))
+    assert _kind(candidate(BRIGHT, 9.0), sky) == "burst"
+    assert _kind(candidate(BRIGHT, 9.0), replace(sky, interference=(level, dead))) == "swing"
+    assert _kind(candidate(BRIGHT, 9.0), replace(sky, interference=(far, dead))) == "noise"
 
 
 def test_a_burst_at_dm_0_is_not_a_wide_pulse_of_low_dm() -> None:

@@ -1,7 +1,9 @@
 """Skies to train on: any telescope, kept apart from those to measure on; recordings too."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,7 +11,16 @@ import pytest
 from mlppa.data import FilterbankHeader
 from mlppa.dedisperse.engine import Engine
 from mlppa.dispersion import delay_s
-from mlppa.simulate import HybridSource, Mixture, Pulse, Sky, random_interference, write_filterbank
+from mlppa.simulate import (
+    HybridSource,
+    Interference,
+    Kind,
+    Mixture,
+    Pulse,
+    Sky,
+    random_interference,
+    write_filterbank,
+)
 from mlppa.simulate.interference import bend
 from mlppa.training import skies
 from mlppa.training.examples import FACTS, random_examples
@@ -48,12 +59,49 @@ def test_telescopes_are_of_every_kind_and_those_to_measure_on_are_others() -> No
     assert not seen & unseen
 
 
-def test_a_sky_has_pulses_of_every_sort_and_the_interference_that_is_asked_for() -> None:
+def shares(header: FilterbankHeader, items: Iterable[Interference]) -> set[float]:
+    """Parts of the band that items fill, but for those that fill all of it."""
+    band_mhz = header.f_hi_mhz - header.f_lo_mhz
+    return {
+        round((item.f_hi_mhz - item.f_lo_mhz) / band_mhz, 3)
+        for item in items
+        if item.f_lo_mhz is not None and item.f_hi_mhz is not None
+    }
+
+
+def test_interference_to_measure_on_is_not_trained_on() -> None:
     plan = random_plan(np.random.default_rng(0), DRAW)
-    drawn = [
-        training_sky(plan, np.random.default_rng(n), replace(DRAW, kind="radar")) for n in range(30)
-    ]
-    assert {item.kind for sky in drawn for item in sky.interference} == {"radar"}
+    seen, unseen = (
+        [
+            item
+            for n in range(60)
+            for item in training_sky(plan, np.random.default_rng(n), draw).interference
+        ]
+        for draw in (DRAW, replace(DRAW, unseen=True))
+    )
+
+    def of(items: list[Interference], kind: str) -> list[Interference]:
+        return [item for item in items if item.kind == kind]
+
+    for kind in ("burst", "radar"):
+        shown, others = (shares(plan.header, of(items, kind)) for items in (seen, unseen))
+        assert len(shown) > 1
+        assert len(others) == 1
+        assert not shown & others
+    laws, other_laws = ({item.law for item in of(items, "chirp")} for items in (seen, unseen))
+    assert len(laws) > 1
+    assert not laws & other_laws
+    for kind in ("pulsed", "radar"):
+        assert max(item.period_s for item in of(seen, kind)) <= min(
+            item.period_s for item in of(unseen, kind)
+        )
+
+
+def test_a_sky_has_pulses_of_every_sort_and_interference_of_every_kind() -> None:
+    plan = random_plan(np.random.default_rng(0), DRAW)
+    drawn = [training_sky(plan, np.random.default_rng(n), DRAW) for n in range(30)]
+    kinds = {item.kind for sky in drawn for item in sky.interference}
+    assert kinds == set(get_args(Kind.__value__))
     pulses = [pulse for sky in drawn for pulse in sky.pulses]
     assert all(len(sky.pulses) >= skies.SKY_PULSES for sky in drawn)
     for sort in ("f_lo_mhz", "fwhm_mhz", "scintle_mhz"):

@@ -1,6 +1,5 @@
 """Training: networks that learn from any supply, go on when interrupted, and are measured."""
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,23 +12,32 @@ from mlppa import __version__
 from mlppa.classify import load_model, load_table, model_card
 from mlppa.classify.card import ONNX, file_sha256
 from mlppa.classify.engines import import_keras
-from mlppa.errors import ConfigError, ModelError
+from mlppa.errors import ConfigError, EnvironmentFault, ModelError
 from mlppa.images import FEATURES
 from mlppa.training import card
 from mlppa.training.architecture import OF_IMAGES, OF_LISTS, RESOLUTIONS, build
 from mlppa.training.card import code_version, save_model
-from mlppa.training.evaluate import report
-from mlppa.training.examples import CLASSES, FACTS, TALLY, Examples, join
-from mlppa.training.fit import BEGUN, Fitted, fit, read_curves
-from mlppa.training.judging import Judged, Judgements, judge_of
+from mlppa.training.examples import Examples, join
+from mlppa.training.fit import (
+    BEGUN,
+    Fitted,
+    _loss,
+    _rate,
+    augmented,
+    batches,
+    fit,
+    forget_training,
+    read_curves,
+)
+from mlppa.training.judging import judge_of
 from mlppa.training.pretrain import pretrain, turned
 from mlppa.training.recipe import Recipe
 from mlppa.training.shards import Dataset, Shard, write_shard
 from mlppa.training.skies import Draw
 from mlppa.training.supply import Held, Simulated, from_disk, simulated
-from mlppa.training.train import as_judge, facts
+from mlppa.training.train import Sets, as_judge, facts
 
-from .calling import Call
+from .made import silent, stand_in
 
 
 @pytest.mark.parametrize("architecture", OF_IMAGES)
@@ -84,30 +92,6 @@ def test_first_weights_follow_the_seed_and_the_recipe() -> None:
     assert spread("HeNormal", 1).std() > 1.3 * spread(None, 1).std()
 
 
-def stand_in(count: int, res: int) -> Examples:
-    """Images of noise, half of them with an upright bow-tie in the middle."""
-    rng = np.random.default_rng(5)
-    labels = np.arange(count) % 2 == 0
-    images = rng.standard_normal((count, res, res)).astype(np.float32)
-    rows, columns = np.indices((res, res)) - res // 2
-    spread = 1 + np.abs(rows)
-    images[labels] += (np.abs(columns) <= spread / 2 + 1) * 6 / np.sqrt(spread)
-    features = np.ones((count, len(FEATURES)), np.float32)
-    features[:, :4] = 8, 10, 0.2, 1.5
-    facts = np.zeros(count, FACTS)
-    facts["label"], facts["sky"] = labels, np.arange(count) // 4
-    facts["kind"] = np.where(labels, 0, len(CLASSES) - 1)
-    facts["dm"], facts["width_ms"], facts["band"] = np.where(labels, 300, 3), 3.0, 0.9
-    facts["f_lo_mhz"], facts["f_hi_mhz"] = 1200, 1500
-    # one in ten is hardly dispersed
-    facts["sweep"], facts["width_samples"] = np.where(np.arange(count) % 20 < 2, 4, 100), 3
-    return Examples(images.astype(np.float16), features, facts, np.empty(0, TALLY))
-
-
-def silent(*_: object) -> None:
-    pass
-
-
 def trained(recipe: Recipe, examples: Examples, folder: Path) -> Fitted:
     unseen = examples.skies % 5 == 0
     supply = Held(examples.take(~unseen))
@@ -138,9 +122,12 @@ def test_a_network_learns_is_written_and_reads_back(architecture: str, tmp_path:
     if architecture != "galaxy":  # its running means need more steps than a test has
         assert ((expected > 0.5) == examples.labels).mean() > 0.95
     assert (folder / "curves.png").exists()
+    # until the model is safe on the disk
+    assert (folder / BEGUN).exists()
+    forget_training(folder)
     assert not (folder / BEGUN).exists()
 
-    told = facts(recipe, fitted, 400, 100, None) | {"metrics": {"accuracy": 1.0}}
+    told = facts(recipe, fitted, (400, 100), Sets()) | {"metrics": {"accuracy": 1.0}}
     save_model(fitted.model, folder, told)
     card = model_card(folder)
     assert Recipe(**card.facts["recipe"]) == recipe
@@ -288,81 +275,70 @@ def test_a_recipe_is_read_and_checked(tmp_path: Path) -> None:
             Recipe.load(path)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(400)
-def test_from_skies_to_a_report(tmp_path: Path, call: Call) -> None:
-    """The whole of it, with a tiny recipe: data, training, evaluation, loading, comparison."""
-    seen, unseen, model = tmp_path / "seen", tmp_path / "unseen", tmp_path / "tiny"
-    for folder, more in ((seen, "--seed 1 --res 32"), (unseen, "--seed 2 --res 64 --unseen")):
-        ended = call(*f"models dataset -o {folder} --images 150 --processes 1 {more}".split())
-        assert ended.code == 0, ended.err
-        assert (folder / "sheet.png").stat().st_size > 10_000
-    recipe = tmp_path / "recipe.toml"
-    recipe.write_text("res = 32\nskies = 9\nepochs = 2\nbatch = 16\n")
-    words = f"models train --recipe {recipe} -o {model} --data {seen} --unseen {unseen}"
-    ended = call(*words.split())
-    assert ended.code == 0, ended.err
-    assert "accuracy" in ended.out
-    card = model_card(model)
-    assert card.facts["training"]["code"] == code_version()
-    assert 0 <= card.facts["metrics"]["accuracy"] <= 1
-    assert 0 <= card.facts["threshold"] <= 1
-
-    report = tmp_path / "report"
-    ended = call(*f"models evaluate {model} spine-64 -o {report} --data {unseen}".split())
-    assert ended.code == 0, ended.err
-    content = json.loads((report / "report.json").read_text())
-    # as Keras had it when the card was written
-    assert content["models"]["tiny"]["accuracy"]["value"] == pytest.approx(
-        card.facts["metrics"]["accuracy"], abs=1e-3
-    )
-    assert set(content["models"]) == {"tiny", "spine-64"}
-    text = (report / "report.md").read_text()
-    assert "recall, S/N >= 8, dispersed" in text
-    for picture in ("roc.png", "recall.png", "reliability.png"):
-        assert picture in text
-        assert (report / picture).stat().st_size > 10_000
-
-    table = tmp_path / "table"
-    ended = call(*f"models compare {model} spine-64 -o {table} --seconds 15".split())
-    assert ended.code == 0, ended.err
-    assert "| spine-64 |" in ended.out
-    rows = {row["model"]: row for row in json.loads((table / "versus.json").read_text())["rows"]}
-    assert rows["spine-64"]["found"] >= 1
+def test_classes_are_balanced_by_weight_or_by_number() -> None:
+    examples = stand_in(200, 32)
+    few = examples.take(np.arange(200)[(np.arange(200) % 2 == 1) | (np.arange(200) < 22)])
+    assert 0.05 < few.labels.mean() < 0.15
+    shown: dict[str, tuple[float, float]] = {}
+    for balance in ("none", "weights", "oversample"):
+        recipe = Recipe(architecture="mlppa_1", res=32, balance=balance, batch=len(few.facts))
+        _, labels, weights = next(batches(Held(few), recipe, build("mlppa_1", 32, 0)))
+        pulses = labels[:, 0] > 0.5
+        shown[balance] = float(weights[pulses].sum()), float(weights[~pulses].sum())
+    assert shown["none"] == pytest.approx((few.labels.sum(), (~few.labels).sum()))
+    assert shown["weights"][0] == pytest.approx(shown["weights"][1], rel=1e-3)
+    # a batch of what is twice as long: about half of it are pulses
+    assert shown["oversample"][0] == pytest.approx(shown["oversample"][1], rel=0.4)
 
 
-def test_a_report_says_what_is_so(tmp_path: Path) -> None:
-    examples = stand_in(400, 32)
-    examples.features[:, 1] = np.tile([6.0, 7.5, 12.0, 40.0], 100)
-    perfect = examples.labels * 0.9 + 0.05
-    # every tenth pulse is missed, every hundredth of the others passes
-    wrong = perfect.copy()
-    wrong[np.flatnonzero(examples.labels)[::10]] = 0.1
-    wrong[np.flatnonzero(~examples.labels)[::100]] = 0.9
-
-    models = (
-        Judged("right", 0.5, perfect.astype(np.float32), {"seed": 1}),
-        Judged("wrong", 0.5, wrong.astype(np.float32), {"seed": 2}),
-    )
-    judged = Judgements(examples.facts, examples.snrs, models, examples.tallies)
-    content = report(judged, tmp_path, {"data": "made up"})
-    right, other = content["models"]["right"], content["models"]["wrong"]
-    assert right["recall"]["value"] == right["f1"] == right["roc_auc"] == 1
-    assert right["false_positive_rate"]["value"] == 0
-    assert other["recall_by"]["snr"]["7 to 8"]["of"] == 0  # all odd ones are others
-    live = judged.live & examples.labels
-    assert other["recall"]["hits"] == int((wrong[live] > 0.5).sum())
-    clear = live & (examples.facts["sweep"] > 9)
-    assert other["recall_snr_8_up_dispersed"]["of"] == int((clear & (judged.snrs >= 8)).sum())
-    assert other["recall_by"]["sweep_widths"]["1 to 2"]["of"] == int((live & ~clear).sum())
-    assert content["seeds"][0]["models"] == ["right", "wrong"]
-    assert content["seeds"][0]["accuracy"]["std"] > 0
-    assert "| right |" in (tmp_path / "report.md").read_text()
+def test_examples_are_moved_and_get_noise() -> None:
+    image = np.zeros((1, 32, 32), np.float32)
+    image[0, 16, 16] = 100
+    rng = np.random.default_rng(0)
+    places = set()
+    for _ in range(60):
+        moved = augmented(image.copy(), Recipe(shift_px=1), rng)[0]
+        places.add(tuple(map(int, np.unravel_index(moved.argmax(), moved.shape))))
+    assert places == {(r, c) for r in (15, 16, 17) for c in (15, 16, 17)}
+    noisy = [augmented(image.copy(), Recipe(noise=2.0), rng)[0, :8].std() for _ in range(200)]
+    assert min(noisy) < 0.2 < 1.8 < max(noisy) < 2.2
 
 
-def test_models_of_one_name_are_not_compared(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="two of the models are called 'spine-64'"):
-        Judgements.of(["spine-64", model_card("spine-64").folder], [])
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", (1e-3, 1e-3, 1e-3)),
+        ("cosine", (1e-3, 5.1e-4, 2e-5)),
+        ("exponential", (1e-3, 1e-4, 1e-5)),
+        ("restarts", (1e-3, 0.00097, 0.0)),
+    ],
+)
+def test_learning_rates_follow_their_schedule(schedule: str, expected: tuple[float, ...]) -> None:
+    keras, _ = import_keras()
+    rate = _rate(keras, Recipe(schedule=schedule), 700)  # type: ignore[arg-type]
+    found = [float(rate(step)) if callable(rate) else rate for step in (0, 350, 700)]
+    assert found == pytest.approx(expected, rel=0.05, abs=2e-5)
+
+
+def test_what_is_plain_counts_less_for_the_focal_loss() -> None:
+    keras, _ = import_keras()
+    truth = np.array([[1.0], [1.0]], np.float32)
+    plain, hard = np.array([[4.0]], np.float32), np.array([[-1.0]], np.float32)
+
+    def ratio(loss: str) -> float:
+        compute = _loss(keras, Recipe(loss=loss))  # type: ignore[arg-type]
+        return float(np.sum(compute(truth[:1], plain)) / np.sum(compute(truth[:1], hard)))
+
+    assert ratio("focal") < 0.01 * ratio("bce")
+
+
+def test_tensorboard_is_asked_for_where_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlppa.training.fit.has_tensorboard", lambda: False)
+    examples = stand_in(40, 32)
+    with pytest.raises(EnvironmentFault, match="TensorBoard: it is not installed; install"):
+        fit(Recipe(res=32), Held(examples), examples, tmp_path, silent, tensorboard=True)
 
 
 def test_the_code_is_named_by_its_commit_or_its_version(

@@ -12,18 +12,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-import numpy as np
-
 from ..classify import ModelCard, model_card
-from ..classify.card import WEIGHTS, verified
+from ..classify.card import WEIGHTS
+from ..classify.cost import random_inputs
 from ..classify.engines import (
+    feeds_of,
     forget_networks,
-    import_keras,
-    refuse_untrusted,
+    load_keras,
     with_onnx,
     with_tensorflow,
 )
 from ..data import Float32Array
+from ..errors import ModelError
 from ..plots import by_resolution, plot_dt
 from ..training.architecture import RESOLUTIONS, build
 from ..training.card import save_model
@@ -91,21 +91,28 @@ class DtTiming:
 
 
 def time_dt(load: Load, tell: Tell) -> Iterator[DtTiming]:
-    """Time networks on a CPU, on random images.
+    """Time networks on a CPU, on random images; those for ONNX Runtime alone by that alone.
 
     Raises
     ------
     ModelError
-        Where a model cannot be loaded.
+        Where a model cannot be loaded, or none can be timed in any of the ways.
     """
     cards = [model_card(name) for name in load.models]
-    jobs = [(card, *job) for card in cards for job in _jobs(load)]
+    jobs = [
+        (card, *job)
+        for card in cards
+        for job in _jobs(load)
+        if job[0] == "onnx" or (card.folder / WEIGHTS).exists()
+    ]
+    if not jobs:
+        names = ", ".join(card.name for card in cards)
+        cause = f"it has no {WEIGHTS}, and so none of these ways to be computed"
+        raise ModelError(names, cause, "time it by onnx, or train it again")
     for number, (card, way, batch, threads) in enumerate(jobs):
         tell(f"{card.name}, {way}, {batch}", number, len(jobs))
-        if way != "onnx" and not (card.folder / WEIGHTS).exists():
-            continue  # comes for ONNX Runtime only
         call = _call(card, way, batch, threads)
-        images, features = _random(card, DATASET if way == "predict(dataset)" else batch)
+        images, features = random_inputs(card, DATASET if way == "predict(dataset)" else batch)
         spent = _spent(partial(call, images, features))
         each = tuple(seconds / len(images) for seconds in spent)
         del call
@@ -131,23 +138,10 @@ def _call(
         return with_onnx(card, threads)
     if way == "tensorflow":
         return with_tensorflow(card, batch, "cpu")
-    weights = verified(card, WEIGHTS)
-    refuse_untrusted(weights)
-    keras, _ = import_keras()
-    model = keras.saving.load_model(weights, compile=False)
-
-    def predict(images: Float32Array, features: Float32Array) -> Any:
-        given = [images[..., None]] if card.res else []
-        given += [features] if card.features else []
-        return model.predict(given, batch_size=batch, verbose=0)
-
-    return predict
-
-
-def _random(card: ModelCard, count: int) -> tuple[Float32Array, Float32Array]:
-    rng = np.random.default_rng(1)
-    images = rng.standard_normal((count, card.res, card.res), np.float32)
-    return images, rng.uniform(1, 9, (count, len(card.features))).astype(np.float32)
+    model, feeds = load_keras(card), feeds_of(card)
+    return lambda images, features: model.predict(
+        feeds(images, features), batch_size=batch, verbose=0
+    )
 
 
 def _spent(call: Callable[[], Any]) -> list[float]:
@@ -177,11 +171,21 @@ def draw_dt(timings: Sequence[DtTiming], path: Path) -> None:
         for one in timings
         if one.way == "predict(element)" or (one.way == "onnx" and one.batch == most)
     ]
+    drawn = shown or timings
+    threaded = len({one.threads for one in drawn if one.way == "onnx"}) > 1
     told = [
-        (one.res, f"{one.model}, {one.way}", [1e6 * s for s in one.per_image_s])
-        for one in shown or timings
+        (one.res, _label(one, not shown, threaded), [1e6 * s for s in one.per_image_s])
+        for one in drawn
     ]
     plot_dt(by_resolution(told), 1e6 / STORM_PER_S, path)
+
+
+def _label(one: DtTiming, batched: bool, threaded: bool) -> str:
+    """Name a histogram by all in which it differs from others."""
+    words = [one.model, one.way]
+    words += [f"{one.batch} a call"] if batched else []
+    words += [f"{one.threads} threads"] if threaded and one.threads else []
+    return ", ".join(words)
 
 
 def leads(timings: Sequence[DtTiming]) -> Iterator[tuple[DtTiming, float]]:

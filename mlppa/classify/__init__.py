@@ -1,5 +1,6 @@
 """The network: DM-time images in, probabilities out, at a fixed cost per batch."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -10,12 +11,13 @@ from ..data import Budget, Classified, Float32Array, ImageBatch
 from ..errors import ModelError
 from ..images import FEATURES
 from ..metrics import DT_SECONDS
-from .card import WEIGHTS, ModelCard, list_models, model_card
+from .card import ONNX, WEIGHTS, ModelCard, list_models, model_card
 from .engines import (
     Device,
     Engine,
     Network,
     choose_engine,
+    finds_accelerator,
     quiet_stderr,
     with_onnx,
     with_tensorflow,
@@ -34,6 +36,9 @@ __all__ = [
     "load_table",
     "model_card",
 ]
+
+
+log = logging.getLogger(__name__)
 
 
 class Classifier:
@@ -58,7 +63,7 @@ class Classifier:
         self.card = card
         self.engine = engine
         self.name = card.name
-        self.sha256 = card.sha256
+        self.sha256 = card.digest(ONNX if engine == "onnx" else WEIGHTS)
         self.res = card.res
         self.batch = batch
         self._network = network
@@ -154,6 +159,12 @@ def load_model(
     chosen = choose_engine(engine, device)
     if engine == "auto" and device != "gpu" and not (card.folder / WEIGHTS).exists():
         chosen = "onnx"  # large ones come for it alone
+    if chosen == "tensorflow" and (engine, device) == ("auto", "auto") and not finds_accelerator():
+        log.warning(
+            "TensorFlow finds no accelerator, though this machine has one: ONNX Runtime computes "
+            "on the CPU; mend the driver, or set the device to cpu"
+        )
+        chosen = "onnx"
     if chosen == "onnx":
         return Classifier(card, with_onnx(card), batch, chosen)
     with quiet_stderr():

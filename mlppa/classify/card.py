@@ -27,14 +27,14 @@ class ModelCard:
     folder
         Where the weights and the card lie.
     name
-        What messages call the model.
+        What messages call the model: the name of its folder.
     res
         Pixels along either side of its images; 0 where it judges lists of candidates.
     features
         Names of the numbers that it takes beside an image, as in `images.FEATURES`, or of
         those of a list, as in `table.COLUMNS`.
     sha256
-        Of the weights' file.
+        Of `WEIGHTS`, which may be missing where `ONNX` is there.
     facts
         All of the card: training data and seeds, geometry, metrics.
     """
@@ -45,6 +45,10 @@ class ModelCard:
     features: tuple[str, ...]
     sha256: str
     facts: Mapping[str, Any]
+
+    def digest(self, name: str) -> str:
+        """Give the sha256 that `WEIGHTS` or `ONNX` must have."""
+        return self.sha256 if name == WEIGHTS else str(self.facts.get("sha256_onnx"))
 
     @property
     def threshold(self) -> float:
@@ -79,7 +83,7 @@ def model_card(name: str | Path) -> ModelCard:
         facts = json.loads((folder / CARD).read_text())
         return ModelCard(
             folder=folder,
-            name=str(facts["name"]),
+            name=folder.resolve().name,
             res=int(facts["res"]),
             features=tuple(facts["features"]),
             sha256=str(facts["sha256"]),
@@ -107,8 +111,7 @@ def verified(card: ModelCard, name: str) -> Path:
     remedy = "restore the folder of the model, or train it again"
     if not path.is_file():
         raise ModelError(path, "there are no weights", remedy)
-    expected = card.sha256 if name == WEIGHTS else card.facts.get("sha256_onnx")
-    found = file_sha256(path)
+    expected, found = card.digest(name), file_sha256(path)
     if found != expected:
         cause = f"the sha256 is not the one in {CARD}: expected {expected}, found {found}"
         raise ModelError(path, cause, remedy)

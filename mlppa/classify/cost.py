@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data import Float32Array
 from .card import ONNX, ModelCard, verified
 
 #: Side of the matrices whose product shows what a processor can do.
@@ -60,7 +61,13 @@ def layers(card: ModelCard) -> list[Layer]:
     sizes |= {node.output[0]: sizes[node.input[0]] for node in casts if node.input[0] in sizes}
     known = [*inferred.value_info, *inferred.output, *inferred.input]
     shapes = {one.name: _shape(one) for one in known}
-    return [_layer(node, sizes, shapes) for node in inferred.node if node.op_type in _TOLD]
+    # what a dense layer adds is an operation of its own
+    added = {n.input[0]: n.input[1] for n in inferred.node if n.op_type == "Add"}
+    return [
+        _layer(node, [*node.input[1:], added.get(node.output[0], "")], sizes, shapes)
+        for node in inferred.node
+        if node.op_type in _TOLD
+    ]
 
 
 _TOLD = ("Conv", "Gemm", "MatMul", "MaxPool", "GlobalAveragePool", "BatchNormalization")
@@ -71,9 +78,12 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 
 def _layer(
-    node: Any, sizes: dict[str, tuple[int, ...]], shapes: dict[str, tuple[int, ...]]
+    node: Any,
+    learnt: list[str],
+    sizes: dict[str, tuple[int, ...]],
+    shapes: dict[str, tuple[int, ...]],
 ) -> Layer:
-    weights = [sizes[name] for name in node.input[1:] if name in sizes]
+    weights = [sizes[name] for name in learnt if name in sizes]
     shape = shapes.get(node.output[0], ())[1:]
     flop = 0
     if node.op_type == "Conv" and weights:
@@ -112,6 +122,13 @@ class Cost:
         return self.ideal_s / self.dt_s
 
 
+def random_inputs(card: ModelCard, count: int) -> tuple[Float32Array, Float32Array]:
+    """Give images and features to time a network with: what is in them does not matter."""
+    rng = np.random.default_rng(1)
+    images = rng.standard_normal((count, card.res, card.res), np.float32)
+    return images, rng.uniform(1, 9, (count, len(card.features))).astype(np.float32)
+
+
 def cost(card: ModelCard) -> Cost:
     """Count and measure: takes about a second.
 
@@ -123,9 +140,7 @@ def cost(card: ModelCard) -> Cost:
     from .engines import with_onnx
 
     network = with_onnx(card)
-    rng = np.random.default_rng(1)
-    images = rng.standard_normal((BATCH, card.res, card.res), np.float32)
-    features = rng.uniform(1, 9, (BATCH, len(card.features))).astype(np.float32)
+    images, features = random_inputs(card, BATCH)
     spent = []
     for _ in range(CALLS):
         start = time.perf_counter()

@@ -11,7 +11,7 @@ import logging
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,6 +53,12 @@ def _has_accelerator() -> bool:
     return not hidden and any(Path("/proc/driver/nvidia/gpus").glob("*"))
 
 
+def finds_accelerator() -> bool:
+    """Whether TensorFlow can use one: it has to be imported to know."""
+    _, tf = import_keras()
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
 def with_onnx(card: ModelCard, threads: int = 1) -> Network:
     """Load a network into ONNX Runtime, on threads of the CPU.
 
@@ -73,7 +79,7 @@ def with_onnx(card: ModelCard, threads: int = 1) -> Network:
         raise _unfit(path, "is no network that can be computed") from error
     inputs = session.get_inputs()
     _check_inputs(path, [i.shape[1:] for i in inputs], card)
-    feeds = _feeds(card)
+    feeds = feeds_of(card)
 
     def network(images: Float32Array, numbers: Float32Array) -> Float32Array:
         given = feeds(images, numbers)
@@ -99,19 +105,12 @@ def with_tensorflow(card: ModelCard, batch: int, device: Device) -> Network:
     EnvironmentFault
         Where the device is not there.
     """
-    weights = verified(card, WEIGHTS)
-    refuse_untrusted(weights)
-    keras, tf = import_keras()
+    _, tf = import_keras()
     place = _place(tf, device)
-    try:
-        with tf.device(place):
-            model = keras.saving.load_model(weights, compile=False)
-    except (OSError, TypeError, ValueError) as error:
-        raise _unfit(weights, f"cannot be loaded ({error})") from error
-    shapes = [list(tensor.shape)[1:] for tensor in model.inputs]
-    _check_inputs(weights, shapes, card)
-    signature = [tf.TensorSpec((batch, *shape), tf.float32) for shape in shapes]
-    feeds = _feeds(card)
+    with tf.device(place):
+        model = load_keras(card)
+    signature = [tf.TensorSpec((batch, *one.shape[1:]), tf.float32) for one in model.inputs]
+    feeds = feeds_of(card)
 
     @tf.function(input_signature=[signature])  # type: ignore[untyped-decorator]
     def compiled(given: Any) -> Any:
@@ -127,7 +126,26 @@ def with_tensorflow(card: ModelCard, batch: int, device: Device) -> Network:
     return network
 
 
-def _feeds(card: ModelCard) -> Callable[[Float32Array, Float32Array], list[Float32Array]]:
+def load_keras(card: ModelCard) -> Any:
+    """Load a network as Keras has it, if it holds plain layers only.
+
+    Raises
+    ------
+    ModelError
+        Where the weights are missing, are not those of the card, or do not fit it.
+    """
+    weights = verified(card, WEIGHTS)
+    refuse_untrusted(weights)
+    keras, _ = import_keras()
+    try:
+        model = keras.saving.load_model(weights, compile=False, safe_mode=True)
+    except (OSError, TypeError, ValueError) as error:
+        raise _unfit(weights, f"cannot be loaded ({error})") from error
+    _check_inputs(weights, [list(tensor.shape)[1:] for tensor in model.inputs], card)
+    return model
+
+
+def feeds_of(card: ModelCard) -> Callable[[Float32Array, Float32Array], list[Float32Array]]:
     """Choose what a network takes of images (n, res, res) and features (n, nfeatures)."""
 
     def feeds(images: Float32Array, features: Float32Array) -> list[Float32Array]:
@@ -152,13 +170,25 @@ def refuse_untrusted(path: Path) -> None:
         raise _unfit(path, f"is not a file of Keras 3 ({error})") from error
     for found in _layers(config):
         module, name = found.get("module"), found.get("class_name")
-        if name == "Lambda" or name == "__lambda__" or str(module).split(".")[0] not in PLAIN:
+        if module not in PLAIN or name in FOREIGN or (PLAIN[module] and name not in PLAIN[module]):
             cause = f"holds {name} of {module}: code, that nobody has checked"
             raise ModelError(path, cause, "use plain layers of Keras only")
 
 
-#: Whose layers may be loaded.
-PLAIN = ("keras", "builtins", "None")
+#: What may be loaded: all of these modules, or only what is named of them.
+PLAIN: Mapping[str | None, tuple[str, ...]] = {
+    "keras": ("DTypePolicy",),
+    "keras.layers": (),
+    "keras.initializers": (),
+    "keras.regularizers": (),
+    "keras.src.models.functional": ("Functional",),
+    "keras.src.ops.nn": (),
+    "keras.src.ops.numpy": (),
+    None: ("__keras_tensor__", "__slice__"),
+}
+
+#: Layers that run what is not Keras'.
+FOREIGN = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 
 
 def _layers(config: object) -> Iterator[dict[str, Any]]:

@@ -141,7 +141,7 @@ def train(
     with bar(quiet) as tell, closing(Engine(threads)) as kernel:
         train(Recipe.load(recipe), out, kernel, sets, tell, tensorboard=tensorboard)
     if not quiet:
-        info(str(out))
+        info(str(out.resolve()))
 
 
 @app.command()
@@ -163,10 +163,12 @@ def evaluate(
     from ..training.judging import Judgements
     from ..training.recipe import Recipe
     from ..training.shards import Dataset
-    from ..training.train import unseen_pieces
+    from ..training.train import refuse_seen, unseen_pieces
 
     found = Dataset.load(data) if data else None
     largest = max(model_card(name).res for name in model) or 64
+    if found:
+        refuse_seen(found, largest)
     recipe = Recipe(res=largest, held_out=skies)  # type: ignore[arg-type]
     with bar(quiet) as tell, closing(Engine(1)) as kernel:
         pieces = unseen_pieces(recipe, kernel, found, tell)

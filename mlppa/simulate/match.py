@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..data import BoolArray, FilterbankHeader
+from ..data import FilterbankHeader
 from ..dispersion import channel_shape, dm_per_sample
 from .pulse import Pulse, shape_pulse
 
@@ -50,7 +50,7 @@ def match[T: Measured](
     rest
         Finds that belong to no pulse.
     """
-    claims, _ = claim(pulses, found, header)
+    claims = claim(pulses, found, header)
     pairs = [
         (pulse, None if number is None else found[number])
         for pulse, number in zip(pulses, claims, strict=True)
@@ -60,7 +60,7 @@ def match[T: Measured](
 
 def claim(
     pulses: Sequence[Pulse], found: Sequence[Measured], header: FilterbankHeader
-) -> tuple[list[int | None], BoolArray]:
+) -> list[int | None]:
     """Let every pulse, the strongest first, claim the strongest find left at its place.
 
     The place is within 1.5 widths of the arrival (at the mean delay of the channels that it
@@ -71,15 +71,13 @@ def claim(
     -------
     claims
         Index of each pulse's find, or None.
-    near
-        Whether a find lies in the bow-tie of any pulse, claimed or not, shape (len(found),).
     """
     mean, share = np.array([_place(one, header) for one in found]).reshape(-1, 2).T
     unit_dm = dm_per_sample(header.freqs_mhz, header.tsamp_s)
     sweeps = np.array([one.dm for one in found]) / unit_dm
     times = np.array([one.time_s for one in found]) / header.tsamp_s + mean * sweeps
     snrs = np.array([one.snr for one in found])
-    free, near = np.ones(len(found), np.bool_), np.zeros(len(found), np.bool_)
+    free = np.ones(len(found), np.bool_)
     claims: list[int | None] = [None] * len(pulses)
     for number in sorted(range(len(pulses)), key=lambda i: -pulses[i].snr):
         pulse = pulses[number]
@@ -87,7 +85,6 @@ def claim(
         sweep = pulse.dm / unit_dm
         off_sweep = np.abs(sweeps - sweep)
         off_time = np.abs(times - pulse.time_s / header.tsamp_s - mean * sweep)
-        near |= (off_sweep <= 8 * width + 16) & (off_time <= 0.6 * off_sweep + 3 * width + 8)
         here = (
             free
             & (off_sweep <= np.minimum((3 * width + 4) / share, sweep / 2))
@@ -96,7 +93,7 @@ def claim(
         if here.any():
             best = int(np.flatnonzero(here)[snrs[here].argmax()])
             claims[number], free[best] = best, False
-    return claims, near
+    return claims
 
 
 def _place(one: Measured, header: FilterbankHeader) -> tuple[float, float]:

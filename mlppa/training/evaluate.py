@@ -58,6 +58,9 @@ def _about(judgements: Judgements) -> dict[str, Any]:
         "images": len(labels),
         "skies": len(np.unique(judgements.facts["sky"])),
         "live_snr": LIVE_SNR,
+        "hours": float(judgements.tallies["hours"].sum()),
+        "pulses_put_in": int(judgements.tallies["pulses"].sum()),
+        "pulses_found": int(judgements.tallies["found"].sum()),
         "live_pulses": int((labels & live).sum()),
         "live_others": int((~labels & live).sum()),
     }
@@ -67,7 +70,7 @@ def spreads(judgements: Judgements) -> list[dict[str, Any]]:
     """Compare models that differ in their seed only: mean and deviation of what counts."""
     found = []
     for alike in _alike(judgements.models):
-        if len(alike) > 1:
+        if len({one.recipe["seed"] for one in alike}) > 1:
             each = [scores(judgements, one) for one in alike]
             values = {
                 name: [s[name]["value"] if isinstance(s[name], dict) else s[name] for s in each]
@@ -90,7 +93,8 @@ def _alike(models: Sequence[Judged]) -> Iterator[list[Judged]]:
         recipe.pop("seed", None)
         return json.dumps(recipe, sort_keys=True)
 
-    for _, group in groupby(sorted(models, key=key), key):
+    told = [one for one in models if "seed" in one.recipe]
+    for _, group in groupby(sorted(told, key=key), key):
         yield list(group)
 
 
@@ -139,8 +143,10 @@ def _lines(judgements: Judgements, content: Mapping[str, Any]) -> Iterator[str]:
         f"interference that no model was trained on; {about['live_pulses']} pulses and "
         f"{about['live_others']} others of S/N {LIVE_SNR:g} and more count, but for recall by "
         "S/N. In brackets the 95 % interval of Wilson. Each model is cut at the threshold of its "
-        f"card, which other skies set. Dispersed are pulses with a sweep of {DISPERSED_WIDTHS:g} "
-        "widths and more: others are hard to tell from a burst at DM 0 for anybody.\n"
+        f"card, which other skies set. The search found {about['pulses_found']} of the "
+        f"{about['pulses_put_in']} pulses put into {about['hours']:.1f} hours. Dispersed are "
+        f"pulses with a sweep of {DISPERSED_WIDTHS:g} widths and more: others are hard to tell "
+        "from a burst at DM 0 for anybody.\n"
     )
     heads = (
         *("recall, S/N >= 8, dispersed", "recall, S/N 7 to 8, dispersed"),
@@ -183,6 +189,8 @@ def _page(name: str, one: Mapping[str, Any]) -> Iterator[str]:
     shares = one["precision_where_one_in"]
     told = ", ".join(f"{100 * value:.1f} % of 1 in {many}" for many, value in shares.items())
     yield f"Pulses among what passes, where one in so many candidates is a pulse: {told}."
+    if one["false_positives_per_hour"] is not None:
+        yield f"\nFalse positives in an hour of such skies: {one['false_positives_per_hour']:.0f}."
 
 
 def _percent(rate: Mapping[str, Any]) -> str:

@@ -225,7 +225,7 @@ def match(candidates: Sequence[Candidate], pulses: tuple[Pulse, ...], plan: Plan
         _Found(c.sample * tsamp_s, c.dm, c.snr, float(e.min()), float(e.max()))
         for c, e in zip(candidates, edges, strict=True)
     ]
-    claims, _ = claim(pulses, found, plan.header)
+    claims = claim(pulses, found, plan.header)
     near = _near(candidates, pulses, plan)
     owners: list[Pulse | None] = [None] * len(found)
     for pulse, number in zip(pulses, claims, strict=True):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..classify.engines import import_keras
 from ..data import Float32Array
 from ..disk import make_folder, write_whole
+from ..errors import EnvironmentFault
 from ..plots import plot_curves
 from .architecture import OF_IMAGES, build
 from .examples import Examples
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 #: In the folder of a model while it is trained, and gone after: where to go on from.
 BEGUN = ".training"
 RECIPE = "recipe.json"
+STATE = "state"
 
 #: What is told of every epoch, and stays with the model.
 CURVES = "curves.csv"
@@ -92,22 +94,19 @@ def fit(
     EnvironmentFault
         Where TensorBoard is wanted and not installed.
     """
+    if tensorboard and not has_tensorboard():
+        cause, remedy = "it is not installed", "install it: pip install tensorboard"
+        raise EnvironmentFault("TensorBoard", cause, remedy)
     keras, _ = import_keras()
     model = build(recipe.architecture, recipe.res, recipe.seed, recipe.initialiser)
-    begun = folder / BEGUN
-    _forget_another(begun, recipe)
-    if recipe.pretrain_epochs and recipe.architecture in OF_IMAGES and not begun.exists():
-        accuracy = pretrain(model, recipe, supply)
-        log.info("%.1f %% of the images are told which way round they are", 100 * accuracy)
-    make_folder(begun)
-    write_whole(begun / RECIPE, recipe.model_dump_json().encode())
+    _begin(model, recipe, supply, folder / BEGUN)
     logits = keras.Model(model.inputs, model.layers[-1].input)
     steps = max(supply.count // recipe.batch, 1)
     optimizer = keras.optimizers.Adam(_rate(keras, recipe, steps * recipe.epochs))
     logits.compile(optimizer, loss=_loss(keras, recipe), weighted_metrics=[_accuracy(keras)])
     progress = _progress(keras, recipe, folder, tell)
     callbacks = [
-        keras.callbacks.BackupAndRestore(begun / "state", delete_checkpoint=False),
+        keras.callbacks.BackupAndRestore(folder / BEGUN / STATE, delete_checkpoint=False),
         progress,
         *([keras.callbacks.TensorBoard(folder / "tensorboard")] if tensorboard else []),
     ]
@@ -126,16 +125,26 @@ def fit(
     _fold(keras, model, calibration)
     if recipe.float16:
         model.set_weights([w.astype(np.float16).astype(w.dtype) for w in model.get_weights()])
-    shutil.rmtree(begun)
     return Fitted(model, calibration, len(read_curves(folder / CURVES)["epoch"]))
 
 
-def _forget_another(begun: Path, recipe: Recipe) -> None:
-    """Forget what was begun by another recipe: going on would mix the two."""
-    mark = begun / RECIPE
-    if begun.exists() and not (mark.exists() and mark.read_text() == recipe.model_dump_json()):
+def forget_training(folder: Path) -> None:
+    """Remove what would be needed to go on: the model is safe."""
+    shutil.rmtree(folder / BEGUN, ignore_errors=True)
+
+
+def _begin(model: Any, recipe: Recipe, supply: Supply, begun: Path) -> None:
+    """Forget what was begun by another recipe, and pre-train where nothing is to go on from."""
+    mark, told = begun / RECIPE, recipe.model_dump_json()
+    if begun.exists() and not (mark.exists() and mark.read_text() == told):
         log.warning("%s: what was begun here is of another recipe; it begins anew", begun.parent)
         shutil.rmtree(begun)
+    fresh = not (begun / STATE).exists()
+    if recipe.pretrain_epochs and recipe.architecture in OF_IMAGES and fresh:
+        accuracy = pretrain(model, recipe, supply)
+        log.info("%.1f %% of the images are told which way round they are", 100 * accuracy)
+    make_folder(begun)
+    write_whole(mark, told.encode())
 
 
 def batches(

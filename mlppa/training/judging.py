@@ -221,6 +221,7 @@ def scores(judgements: Judgements, one: Judged) -> dict[str, Any]:
             for number, name in enumerate(CLASSES)
             if name != "pulse"
         },
+        "false_positives_per_hour": per_hour(judgements, one),
         "precision_where_one_in": {
             str(many): _precision(confusion, 1 / many) for many in PREVALENCES
         },
@@ -239,6 +240,20 @@ def recall_between(judgements: Judgements, one: Judged, by: str, low: float, hig
 def _false(judgements: Judgements, one: Judged, kind: int) -> Rate:
     facts = judgements.facts
     return Rate.count(one.said[judgements.live & ~facts["label"] & (facts["kind"] == kind)])
+
+
+def per_hour(judgements: Judgements, one: Judged) -> float | None:
+    """Give the false positives in an hour of such skies; None where their length is not known.
+
+    Of a sky with many others only some are among the examples: each stands for several.
+    """
+    facts, tallies = judgements.facts, judgements.tallies
+    others = judgements.live & ~facts["label"]
+    kept = dict(zip(*np.unique(facts["sky"][others], return_counts=True), strict=True))
+    wrong = dict(zip(*np.unique(facts["sky"][others & one.said], return_counts=True), strict=True))
+    all_others = dict(zip(tallies["sky"].tolist(), tallies["others"].tolist(), strict=True))
+    false = sum(count * all_others[sky] / kept[sky] for sky, count in wrong.items())
+    return float(false / tallies["hours"].sum()) if len(tallies) else None
 
 
 def _precision(confusion: Scores, prevalence: float) -> float:

@@ -100,6 +100,8 @@ class Scores:
 
 def roc(probabilities: Probabilities, labels: BoolArray) -> tuple[Float64, Float64]:
     """Give the false-positive rate and the recall at every threshold, the highest first."""
+    if not len(labels):
+        return np.zeros(1), np.zeros(1)
     order = np.argsort(-probabilities, kind="stable")
     sorted_labels, sorted_p = labels[order], probabilities[order]
     last = np.append(np.flatnonzero(np.diff(sorted_p)), len(order) - 1)

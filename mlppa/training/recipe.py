@@ -14,7 +14,6 @@ from .shards import VALIDATION
 from .skies import Draw
 
 type Natural = Annotated[int, Field(ge=1)]
-type Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def _known(architecture: str) -> str:

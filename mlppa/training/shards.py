@@ -129,7 +129,11 @@ class Dataset:
         if len(examples.facts) < shard.images:
             cause = f"holds {len(examples.facts)} images, not {shard.images}"
             raise FormatError(path, cause, "make the set again")
-        return examples.take(np.arange(shard.images))
+        if len(examples.facts) == shard.images:
+            return examples
+        some = examples.take(np.arange(shard.images))
+        kept = some.tallies["sky"] <= some.skies.max(initial=-1)
+        return replace(some, tallies=some.tallies[kept])
 
     def _verify(self, path: Path, shard: Shard) -> None:
         """See once that a file is that of the list."""
@@ -141,6 +145,11 @@ class Dataset:
 
     def __iter__(self) -> Iterator[Examples]:
         return (self.read(shard) for shard in self.shards)
+
+
+def is_validation(sky: int) -> bool:
+    """Whether a sky is not trained on."""
+    return sky % VALIDATION == 0
 
 
 def validates(examples: Examples) -> np.ndarray[Any, np.dtype[np.bool_]]:

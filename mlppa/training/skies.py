@@ -14,7 +14,6 @@ from ..errors import InputError
 from ..simulate import (
     HybridSource,
     Interference,
-    Kind,
     Mixture,
     Pulse,
     Sky,
@@ -83,8 +82,6 @@ class Draw:
         S/N from which peaks are candidates.
     unseen
         Whether telescope and interference are of those that nothing is trained on.
-    kind
-        The only interference there is; None for none or a mixture of every kind.
     recordings
         Filterbanks without pulses that some skies are made from, pulses being put in.
     """
@@ -94,7 +91,6 @@ class Draw:
     res: int
     threshold: float
     unseen: bool = False
-    kind: Kind | None = None
     recordings: tuple[Path, ...] = ()
 
 
@@ -179,18 +175,18 @@ def training_sky(plan: Plan, rng: np.random.Generator, at: Draw) -> Sky:
     pulses = tuple(pulse for slot in range(SKY_PULSES) for pulse in _burst(plan, rng, slot))
     seconds = SKY_SAMPLES * header.tsamp_s
     sets: list[Interference] = []
-    if at.kind or rng.uniform() < 2 / 3:
+    if rng.uniform() < 2 / 3:
         for _ in range(int(rng.integers(1, 3))):
             sets += random_interference(header, seconds, rng, mixture)
             more = random_interference(header, seconds, rng, mixture)
             sets += [item for item in more if item.kind in MOST_LIKE_PULSES]
-    if not at.kind and rng.uniform() < SWINGING:
+    if rng.uniform() < SWINGING:
         sets += _swings(header, seconds, rng)
     return Sky(
         header=header,
         nsamples=SKY_SAMPLES,
         pulses=pulses,
-        interference=tuple(item for item in sets if at.kind in (None, item.kind)),
+        interference=tuple(sets),
         seed=int(rng.integers(2**31)),
         bandpass=float(rng.uniform(0, 0.8)),
     )

@@ -9,7 +9,7 @@ import numpy as np
 from ..dedisperse import Kernel
 from .examples import Examples, join, random_examples
 from .recipe import Recipe
-from .shards import VALIDATION, Dataset, Tell, validates
+from .shards import VALIDATION, Dataset, Tell, is_validation, validates
 
 #: What of a set is kept in memory, in bytes; what is larger comes from the disk again in
 #: every epoch.
@@ -90,8 +90,8 @@ class Simulated:
 
     def pieces(self, rng: np.random.Generator) -> Iterator[Examples]:
         """Give the images of some skies together, in a new order."""
-        numbers = np.arange(self.recipe.skies)
-        order = rng.permutation(numbers[numbers % VALIDATION != 0]).tolist()
+        shown = [n for n in range(self.recipe.skies) if not is_validation(n)]
+        order = rng.permutation(shown).tolist()
         for first in range(0, len(order), MIXED**2):
             draws = [replace(self.recipe.draw(), number=n) for n in order[first : first + MIXED**2]]
             some = join(random_examples(draw, self.kernel) for draw in draws)
@@ -118,8 +118,8 @@ def from_disk(dataset: Dataset, res: int, tell: Tell) -> tuple[Supply, Examples]
 
 def simulated(recipe: Recipe, kernel: Kernel, tell: Tell) -> tuple[Supply, Examples]:
     """Simulate and search skies; all of them at once if their images fit into memory."""
-    checked = [n for n in range(recipe.skies) if n % VALIDATION == 0]
-    others = [n for n in range(recipe.skies) if n % VALIDATION]
+    checked = [n for n in range(recipe.skies) if is_validation(n)]
+    others = [n for n in range(recipe.skies) if not is_validation(n)]
     parts: list[Examples] = []
     for number in checked:
         parts.append(random_examples(replace(recipe.draw(), number=number), kernel))

@@ -9,19 +9,20 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..classify.card import USUAL_THRESHOLD
 from ..config import SettingError
 from ..data import Float32Array
 from ..dedisperse import Kernel
 from .architecture import OF_LISTS
 from .card import code_version, prepare, save_model
 from .examples import LIVE_SNR, Examples, join, random_examples
-from .fit import Fitted, fit, tensors
+from .fit import Fitted, fit, forget_training, tensors
 from .judging import Judge, Judged, Judgements, brief, scores
 from .measures import threshold_for
 from .recipe import HELD_OUT, Recipe
 from .shards import Dataset, Tell, silent
 from .skies import SKY_PULSES, SKY_SAMPLES
-from .supply import MOST_CHECKED, from_disk, simulated
+from .supply import from_disk, simulated
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +64,12 @@ def train(
     SinkError
         Where the folder cannot be written; told before anything is computed.
     SettingError
-        Where a set on disk is not of the recipe's skies.
+        Where a set on disk is not of the recipe's skies, or nothing can be measured on it.
     """
     prepare(out)
     sets = sets or Sets()
+    if sets.unseen:
+        refuse_seen(sets.unseen, recipe.res)
     if sets.shown:
         _refuse_unlike(recipe, sets.shown)
         supply, checked = from_disk(sets.shown, recipe.res, tell)
@@ -79,19 +82,47 @@ def train(
     judge = as_judge(fitted.model)
     live = checked.take(checked.snrs >= LIVE_SNR)
     threshold = threshold_for(judge(live), live.labels, FALSE_POSITIVE_RATE)
+    if live.labels.all():
+        log.warning("there are no others to set the threshold on: it is %g", USUAL_THRESHOLD)
+        threshold = USUAL_THRESHOLD
     unseen = join(unseen_pieces(recipe, kernel, sets.unseen, tell))
     said = Judged(out.name, threshold, judge(unseen))
     metrics = brief(scores(Judgements(unseen.facts, unseen.snrs, (said,), unseen.tallies), said))
-    card = facts(recipe, fitted, supply.count, len(checked.facts), sets.shown)
+    card = facts(recipe, fitted, (supply.count, len(checked.facts)), sets)
     save_model(fitted.model, out, card | {"threshold": threshold, "metrics": metrics})
+    forget_training(out)
     log.info("model %s: %s", out.name, metrics)
 
 
 def _refuse_unlike(recipe: Recipe, dataset: Dataset) -> None:
+    """Refuse to train on a set of other skies than the recipe's, or on those to measure on."""
     draw = dataset.facts["draw"]
-    if (draw["seed"], draw["unseen"]) != (recipe.sky_seed, False):
-        cause = f"its skies are those of seed {draw['seed']}, the recipe's of {recipe.sky_seed}"
-        raise SettingError("data", cause, "make the set with the seed of the recipe")
+    wanted = {
+        "seed": recipe.sky_seed,
+        "threshold": recipe.threshold,
+        "recordings": [str(path) for path in recipe.recordings],
+        "unseen": False,
+    }
+    for name, value in wanted.items():
+        if draw[name] != value:
+            cause = f"its skies have {name} {draw[name]!r}, those of the recipe {value!r}"
+            raise SettingError("data", cause, "make the set as the recipe says")
+
+
+def refuse_seen(dataset: Dataset, res: int) -> None:
+    """Refuse to measure on a set of skies that are trained on, or of images too small.
+
+    Raises
+    ------
+    SettingError
+        Where it is one.
+    """
+    if not dataset.facts["draw"]["unseen"]:
+        cause = f"{dataset.folder} holds skies to train on"
+        raise SettingError("unseen", cause, "make a set with `mlppa models dataset --unseen`")
+    if res > dataset.res:
+        cause = f"{dataset.folder} has images of {dataset.res} pixels, {res} are wanted"
+        raise SettingError("unseen", cause, "make a set of larger images")
 
 
 def as_judge(model: Any) -> Judge:
@@ -121,11 +152,16 @@ def unseen_pieces(
         tell("measuring", number + 1, recipe.held_out)
 
 
-def facts(
-    recipe: Recipe, fitted: Fitted, shown: int, checked: int, dataset: Dataset | None
-) -> dict[str, Any]:
-    """Give what the card of a model tells, but for its metrics."""
-    skies = dataset.facts["skies"] if dataset else recipe.skies
+def facts(recipe: Recipe, fitted: Fitted, counts: tuple[int, int], sets: Sets) -> dict[str, Any]:
+    """Give what the card of a model tells, but for its metrics.
+
+    Parameters
+    ----------
+    counts
+        How many images were shown, and how many told when to stop.
+    """
+    skies = sets.shown.facts["skies"] if sets.shown else recipe.skies
+    measured = sets.unseen.facts if sets.unseen else None
     lists = recipe.architecture in OF_LISTS
     return {
         "summary": f"{recipe.architecture} network trained on {skies} simulated skies",
@@ -137,10 +173,14 @@ def facts(
             "skies": skies,
             "sky_samples": SKY_SAMPLES,
             "sky_bursts": SKY_PULSES,
-            "shown": shown,
-            "checked": min(checked, MOST_CHECKED),
+            "shown": counts[0],
+            "checked": counts[1],
             "epochs": fitted.epochs,
-            "seeds": {"skies": recipe.sky_seed, "unseen": recipe.sky_seed + HELD_OUT},
+            "seeds": {
+                "skies": recipe.sky_seed,
+                "unseen": measured["draw"]["seed"] if measured else recipe.sky_seed + HELD_OUT,
+            },
+            "measured_skies": measured["skies"] if measured else recipe.held_out,
             "temperature": round(fitted.calibration.temperature, 4),
             "offset": round(fitted.calibration.offset, 4),
             "code": code_version(),

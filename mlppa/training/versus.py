@@ -112,16 +112,18 @@ def compare(models: Sequence[str | Path], sky: Sky, kernel: Kernel, tell: Tell =
     settings = SearchSettings(threshold=JUDGED_SNR, dm_max=1000.0, threads=1)
     plan = Plan.make(settings, sky.header, res)
     source = SkySource(sky)
-    pieces = []
+    candidates: list[Candidate] = []
+    images, features = [], []
     for piece in live_images(source, plan, kernel):
-        pieces.append(piece)
+        candidates += piece.searched.candidates
+        images.append(piece.images)
+        features.append(piece.features)
         tell("searching", piece.searched.coverage.stop, sky.nsamples)
-    candidates = [c for piece in pieces for c in piece.searched.candidates]
     matched = match(candidates, sky.pulses, plan)
     drawn = Drawn(source, plan, sky.pulses, sky.interference)
     examples = Examples(
-        np.concatenate([piece.images for piece in pieces]),
-        np.concatenate([piece.features for piece in pieces]),
+        np.concatenate(images),
+        np.concatenate(features),
         sky_facts(candidates, matched, drawn, 0),
         np.empty(0, TALLY),
     )
