@@ -128,7 +128,7 @@ def tabular(units: tuple[int, ...]) -> Any:
 OF_IMAGES: Mapping[str, Callable[[int], Any]] = {
     **{f"mlppa_{layers}": partial(mlppa, layers=layers) for layers in (1, 2, 3)},
     "strided": strided,
-    "strided_wide": partial(strided, filters=(16, 32, 48, 64), units=64),
+    "strided_wide": partial(strided, filters=(8, 32, 48, 64), units=64),
     "galaxy": galaxy,
     "efficientnet_b0": partial(efficientnet, name="EfficientNetB0"),
     "efficientnet_b3": partial(efficientnet, name="EfficientNetB3"),
