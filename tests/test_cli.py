@@ -3,6 +3,7 @@
 import json
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from pydantic import BaseModel
 
 from mlppa import __version__
+from mlppa.classify import model_card
 from mlppa.config import Config
 from mlppa.simulate import read_truth, write_filterbank
 
@@ -139,6 +141,21 @@ def test_the_example_names_every_key_with_its_default() -> None:
         if name not in ("input", "output"):
             assert value == known[name], name
     Config.model_validate(content)
+
+
+def test_a_model_whose_weights_do_not_come_along_has_a_card(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = tmp_path / "large"
+    large.mkdir()
+    for name in ("card.json", "recipe.toml"):
+        shutil.copy(model_card("spine-64").folder / name, large / name)
+    monkeypatch.setattr("mlppa.classify.card.models_folder", lambda: tmp_path)
+    assert call("models", "list").out == ""
+    assert "parameters" in call("models", "info", "large").out
+    ended = call("models", "compare", "large", "-o", tmp_path / "table", "--seconds", "10")
+    assert ended.code == 4
+    assert "there are no weights; restore it, or train it: mlppa models train" in ended.error
 
 
 def test_models_are_listed_and_described(call: Call) -> None:

@@ -63,8 +63,9 @@ def models_folder() -> Path:
 
 
 def list_models() -> list[str]:
-    """Names of the models that come with the program, in alphabetical order."""
-    return sorted(card.parent.name for card in models_folder().glob(f"*/{CARD}"))
+    """Names of the models that come with the program and their weights, in alphabetical order."""
+    cards = models_folder().glob(f"*/{CARD}")
+    return sorted(card.parent.name for card in cards if (card.parent / ONNX).exists())
 
 
 def model_card(name: str | Path) -> ModelCard:
@@ -75,7 +76,8 @@ def model_card(name: str | Path) -> ModelCard:
     ModelError
         Where there is no such model, or its card cannot be used.
     """
-    folder = models_folder() / name if name in list_models() else Path(name)
+    comes = Path(name).name == str(name) and (models_folder() / name / CARD).is_file()
+    folder = models_folder() / name if comes else Path(name)
     if not (folder / CARD).is_file():
         known = ", ".join(list_models()) or "none"
         raise ModelError(f"model {name}", "there is no such model", f"take one of: {known}")
@@ -109,6 +111,8 @@ def verified(card: ModelCard, name: str) -> Path:
     """
     path = card.folder / name
     remedy = "restore the folder of the model, or train it again"
+    if not path.is_file() and (recipe := card.folder / "recipe.toml").is_file():
+        remedy = f"restore it, or train it: mlppa models train --recipe {recipe} --out DIR"
     if not path.is_file():
         raise ModelError(path, "there are no weights", remedy)
     expected, found = card.digest(name), file_sha256(path)

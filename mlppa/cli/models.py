@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -47,9 +48,13 @@ def info(
 ) -> None:
     """Print the card of a model, its layers, and what an image costs on this machine."""
     from ..classify import model_card
+    from ..classify.card import ONNX
     from ..classify.cost import cost, layers
 
     card = model_card(model)
+    if not (card.folder / ONNX).exists():  # too large to come along
+        typer.echo(json.dumps(dict(card.facts)) if as_json else "\n".join(_outline(card.facts)))
+        return
     every, spent = layers(card), cost(card)
     costs = {
         "mflop": spent.flop / 1e6,
@@ -62,8 +67,7 @@ def info(
         told = dict(card.facts) | {"layers": [asdict(one) for one in every], "cost": costs}
         typer.echo(json.dumps(told))
         return
-    for line in _outline(dict(card.facts)):
-        typer.echo(line)
+    typer.echo("\n".join(_outline(card.facts)))
     typer.echo("layers")
     for one in every:
         shape = " x ".join(map(str, one.shape))
@@ -200,7 +204,7 @@ def compare(
         typer.echo(table)
 
 
-def _outline(facts: dict[str, object], indent: str = "") -> list[str]:
+def _outline(facts: Mapping[str, object], indent: str = "") -> list[str]:
     """Lay a card out as indented lines."""
     lines = []
     for name, value in facts.items():

@@ -107,7 +107,7 @@ def compare(models: Sequence[str | Path], sky: Sky, kernel: Kernel, tell: Tell =
         Where two are called the same.
     """
     refuse_namesakes(models)
-    cards = [model_card(name) for name in models]
+    cards, judges = [model_card(name) for name in models], [judge_of(name) for name in models]
     res = max(card.res for card in cards) or 64
     settings = SearchSettings(threshold=JUDGED_SNR, dm_max=1000.0, threads=1)
     plan = Plan.make(settings, sky.header, res)
@@ -116,7 +116,7 @@ def compare(models: Sequence[str | Path], sky: Sky, kernel: Kernel, tell: Tell =
     images, features = [], []
     for piece in live_images(source, plan, kernel):
         candidates += piece.searched.candidates
-        images.append(piece.images)
+        images.append(piece.images.astype(np.float16))
         features.append(piece.features)
         tell("searching", piece.searched.coverage.stop, sky.nsamples)
     matched = match(candidates, sky.pulses, plan)
@@ -130,8 +130,8 @@ def compare(models: Sequence[str | Path], sky: Sky, kernel: Kernel, tell: Tell =
     plain = _passed(candidates, plan)
     reference = plain & (examples.snrs >= REFERENCE_SNR)
     said = []
-    for name, card in zip(models, cards, strict=True):
-        said.append(plain & (judge_of(name)(examples) >= card.threshold))
+    for judge, card in zip(judges, cards, strict=True):
+        said.append(plain & (judge(examples) >= card.threshold))
     truth, sure = matched.labels, matched.sure
     rows = (
         _row(card.name, number, said, reference, truth, sure) for number, card in enumerate(cards)
