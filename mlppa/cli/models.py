@@ -98,7 +98,7 @@ def dataset(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Simulate and search skies, and write labelled images: an hour for the talk's 297 472."""
+    """Simulate and search skies, and write labelled images: 40 minutes for the talk's 297 472."""
     from ..training.architecture import RESOLUTIONS
     from ..training.shards import make_dataset
     from ..training.sheet import contact_sheet
