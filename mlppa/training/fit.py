@@ -1,6 +1,7 @@
 """Train a network on a supply of examples: resumable, with curves, and calibrated."""
 
 import csv
+import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,7 @@ from ..disk import make_folder, write_whole
 from ..errors import EnvironmentFault
 from ..plots import plot_curves
 from .architecture import OF_IMAGES, build
+from .card import code_version
 from .examples import Examples
 from .measures import Calibration, calibrate
 from .pretrain import pretrain
@@ -83,7 +85,7 @@ def fit(
         What tells when to stop, and calibrates.
     folder
         Of the model: curves are written there, and what is needed to go on after an
-        interruption; a training by the same recipe that was interrupted goes on.
+        interruption; a training by the same recipe and code that was interrupted goes on.
     tell
         Is called after every epoch.
     tensorboard
@@ -134,10 +136,13 @@ def forget_training(folder: Path) -> None:
 
 
 def _begin(model: Any, recipe: Recipe, supply: Supply, begun: Path) -> None:
-    """Forget what was begun by another recipe, and pre-train where nothing is to go on from."""
-    mark, told = begun / RECIPE, recipe.model_dump_json()
+    """Forget what was begun otherwise, and pre-train where nothing is to go on from."""
+    mark = begun / RECIPE
+    told = json.dumps({"recipe": recipe.model_dump(mode="json"), "code": code_version()})
     if begun.exists() and not (mark.exists() and mark.read_text() == told):
-        log.warning("%s: what was begun here is of another recipe; it begins anew", begun.parent)
+        log.warning(
+            "%s: what was begun here is of another recipe or code; it begins anew", begun.parent
+        )
         shutil.rmtree(begun)
     fresh = not (begun / STATE).exists()
     if recipe.pretrain_epochs and recipe.architecture in OF_IMAGES and fresh:
