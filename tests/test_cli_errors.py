@@ -465,6 +465,20 @@ def test_a_signal_leaves_no_half_of_a_simulated_file(
     assert not list(tmp_path.iterdir())
 
 
+def test_an_interrupt_that_a_library_makes_an_error_of_is_one(
+    call: Call, named: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def follow(*_: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise ImportError("cannot import this") from error
+
+    monkeypatch.setattr("mlppa.cli.search.follow", follow)
+    ended = call("search", named["SKY"], "-o", named["OUT"])
+    assert (ended.code, ended.err) == (130, "")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_all_who_make_images(
     number: signal.Signals, code: int, tmp_path: Path
@@ -472,12 +486,13 @@ def test_a_signal_ends_all_who_make_images(
     words = [str(MLPPA), "models", "dataset", "-o", str(tmp_path), "--processes", "2"]
     with subprocess.Popen(words, stderr=subprocess.PIPE, start_new_session=True) as process:
         group = process.pid
-        while len(workers(group)) < 3:
+        while not (tmp_path / ".dataset.json.begun").exists() or len(workers(group)) < 3:
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
-    assert (process.returncode, said) == (code, b"")
+    assert said == b""
+    assert process.returncode == code
     # Python's own keeper of shared memory ends after those that it keeps it for
     until = time.monotonic() + 20
     while workers(group) and time.monotonic() < until:

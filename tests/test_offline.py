@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import zmq
 
-from mlppa.classify.card import CARD, WEIGHTS, file_sha256
+from mlppa.classify.card import ONNX, file_sha256
 from mlppa.config import Config, checked
 from mlppa.disk import write_whole
 from mlppa.errors import ConfigError, ModelError, SinkError
@@ -559,12 +559,10 @@ def test_no_two_searches_write_to_one_folder(sky_file: Path, tmp_path: Path) -> 
 def test_the_model_named_by_messages_is_the_one_that_decides(
     sky_file: Path, tmp_path: Path
 ) -> None:
-    """Another model, of the same weights: its messages bear its name and the digest of its file."""
+    """A copy of a model: its messages bear the name of its folder, and the digest of its file."""
     folder = tmp_path / "other"
     shutil.copytree(ROOT / "models" / "spine-64", folder)
-    facts = json.loads((folder / CARD).read_text())
-    (folder / CARD).write_text(json.dumps(facts | {"name": "other"}))
     found = search([sky_file], tmp_path / "out", classify={"model": str(folder)})
     named = {(m.model, m.model_sha256) for m in found.detections}
-    assert named == {("other", file_sha256(folder / WEIGHTS))}
+    assert named == {("other", file_sha256(folder / ONNX))}
     assert found.summary["model"] == "other"

@@ -85,9 +85,20 @@ def _run() -> int:
         _say_error(f"{thing}: {error.strerror or error}; check the name and the permissions")
         return EnvironmentFault.exit_code
     except Exception as error:
+        if _was_interrupted(error):
+            return INTERRUPTED
         _say_error(f"this is a bug: {type(error).__name__}: {error}; tell us what --debug shows")
         return BUG
     return code if isinstance(code, int) else 0
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether an interrupt is behind an error: a library may make one of it, as imports do."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _say_error(text: str) -> None:
