@@ -29,6 +29,9 @@ LEAST_SPREAD = 0.1
 #: Candidates from here on count: the default threshold of a live search.
 LIVE_SNR = 6.5
 
+#: Images that a network judges at a time.
+PART = 1024
+
 #: Interference that is always there, and so explains no candidate.
 LASTING = ("hum", "dead")
 
@@ -121,6 +124,13 @@ class Examples:
     def take(self, which: NDArray[np.generic]) -> "Examples":
         """Give some of them, by a mask or by indices."""
         return Examples(self.images[which], self.features[which], self.facts[which], self.tallies)
+
+
+def in_parts(examples: Examples) -> Iterator[Examples]:
+    """Give examples some at a time: as 32-bit floats all of them would take too much memory."""
+    count = len(examples.facts)
+    for first in range(0, count, PART):
+        yield examples.take(np.arange(first, min(first + PART, count)))
 
 
 def join(parts: Iterable[Examples]) -> Examples:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..classify import load_model, load_table, model_card
 from ..data import BoolArray, Float32Array
 from ..errors import ConfigError
-from .examples import CLASSES, LIVE_SNR, Examples, Facts
+from .examples import CLASSES, LIVE_SNR, Examples, Facts, in_parts
 from .measures import Rate, Reliability, Scores, average_precision, roc_auc
 
 #: Gives probabilities of examples.
@@ -168,10 +168,9 @@ def judge_of(name: str | Path) -> Judge:
         margin = (examples.images.shape[1] - card.res) // 2
         middle = slice(margin, margin + card.res)
         parts = [np.empty(0, np.float32)]
-        for first in range(0, len(examples.facts), 1024):
-            some = slice(first, first + 1024)
-            images = examples.images[some, middle, middle].astype(np.float32)
-            parts.append(classifier(images, examples.features[some]))
+        for some in in_parts(examples):
+            images = some.images[:, middle, middle].astype(np.float32)
+            parts.append(classifier(images, some.features))
         return np.concatenate(parts)
 
     return judge

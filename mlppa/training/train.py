@@ -15,7 +15,7 @@ from ..data import Float32Array
 from ..dedisperse import Kernel
 from .architecture import OF_LISTS
 from .card import code_version, prepare, save_model
-from .examples import LIVE_SNR, Examples, join, random_examples
+from .examples import LIVE_SNR, Examples, in_parts, join, random_examples
 from .fit import Fitted, fit, forget_training, tensors
 from .judging import Judge, Judged, Judgements, brief, scores
 from .measures import threshold_for
@@ -130,8 +130,7 @@ def as_judge(model: Any) -> Judge:
 
     def judge(examples: Examples) -> Float32Array:
         parts = []
-        for first in range(0, len(examples.facts), 1024):
-            some = examples.take(np.arange(first, min(first + 1024, len(examples.facts))))
+        for some in in_parts(examples):
             parts.append(model.predict(tensors(some, model), batch_size=256, verbose=0)[:, -1])
         return np.concatenate([np.empty(0, np.float32), *parts]).astype(np.float32)
 
