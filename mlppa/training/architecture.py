@@ -53,11 +53,27 @@ def mlppa(res: int, layers: int) -> Any:
     return keras.Model([image], keras.layers.Softmax()(keras.layers.Dense(2)(x)))
 
 
-def strided(res: int, filters: tuple[int, ...] = (12, 24, 32, 40), units: int = 32) -> Any:
+def strided(
+    res: int,
+    filters: tuple[int, ...] = (12, 24, 32, 40),
+    units: int = 32,
+    spectrum: tuple[int, int, int] = (8, 16, 24),
+) -> Any:
     """Build the small network: strided convolutions, then centre, mean and peak of the map.
 
     The candidate stands in the middle of its image, so the centre is told apart; mean
     and peak show what else there is.
+
+    Parameters
+    ----------
+    res
+        Pixels along either side of an image.
+    filters
+        Of the convolutions.
+    units
+        Of the dense layer that sees everything.
+    spectrum
+        Filters of the two convolutions over the spectrum, and units behind them.
 
     Returns
     -------
@@ -76,7 +92,7 @@ def strided(res: int, filters: tuple[int, ...] = (12, 24, 32, 40), units: int = 
         keras.layers.GlobalAveragePooling2D()(x),
         keras.layers.GlobalMaxPooling2D()(x),
     ]
-    x = keras.layers.Concatenate()([*seen, *_told(keras, features)])
+    x = keras.layers.Concatenate()([*seen, *_told(keras, features, spectrum)])
     x = keras.layers.Dropout(0.3)(x)
     x = keras.layers.Dense(units, activation="relu")(x)
     return keras.Model([image, features], _probability(keras, x))
@@ -128,7 +144,7 @@ def tabular(units: tuple[int, ...]) -> Any:
 OF_IMAGES: Mapping[str, Callable[[int], Any]] = {
     **{f"mlppa_{layers}": partial(mlppa, layers=layers) for layers in (1, 2, 3)},
     "strided": strided,
-    "strided_wide": partial(strided, filters=(8, 32, 48, 64), units=64),
+    "strided_wide": partial(strided, filters=(8, 32, 48, 64), units=96, spectrum=(16, 32, 48)),
     "galaxy": galaxy,
     "efficientnet_b0": partial(efficientnet, name="EfficientNetB0"),
     "efficientnet_b3": partial(efficientnet, name="EfficientNetB3"),
@@ -193,16 +209,16 @@ def _standardise(keras: Any, image: Any) -> Any:
     )(image)
 
 
-def _told(keras: Any, features: Any) -> list[Any]:
+def _told(keras: Any, features: Any, spectrum: tuple[int, int, int]) -> list[Any]:
     """Look at the numbers that go with an image: those of the candidate, and the spectrum."""
-    spectrum = PARTS * STEPS
-    numbers = _logs(keras, features[:, :-spectrum], _FEATURE_MEAN, _FEATURE_STD)
-    x = keras.layers.GaussianNoise(_TRAINING_NOISE / 2)(features[:, -spectrum:])
+    cells, (*filters, units) = PARTS * STEPS, spectrum
+    numbers = _logs(keras, features[:, :-cells], _FEATURE_MEAN, _FEATURE_STD)
+    x = keras.layers.GaussianNoise(_TRAINING_NOISE / 2)(features[:, -cells:])
     x = keras.ops.softsign(x / 3.0) * 2.0
     x = keras.layers.Reshape((PARTS, STEPS, 1))(x)
-    for filters in (8, 16):
-        x = keras.layers.Conv2D(filters, 3, strides=2, padding="same", activation="relu")(x)
-    seen = keras.layers.Dense(24, activation="relu")(keras.layers.Flatten()(x))
+    for number in filters:
+        x = keras.layers.Conv2D(number, 3, strides=2, padding="same", activation="relu")(x)
+    seen = keras.layers.Dense(units, activation="relu")(keras.layers.Flatten()(x))
     return [keras.layers.Dense(16, activation="relu")(numbers), seen]
 
 

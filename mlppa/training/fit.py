@@ -34,6 +34,9 @@ BEGUN = ".training"
 RECIPE = "recipe.json"
 STATE = "state"
 
+#: In the same folder: networks that this one learns of; see `teachers`.
+TEACHERS = ".teachers"
+
 #: What is told of every epoch, and stays with the model.
 CURVES = "curves.csv"
 COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
@@ -43,6 +46,9 @@ FALLS_TO = 0.01
 
 #: The first cycle of restarts is this part of the training: three of them fill it.
 FIRST_CYCLE = 1 / 7
+
+#: Gives probabilities of examples, shape (n,).
+type Opinion = Callable[[Examples], Float32Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,7 @@ def fit(
     tell: Tell,
     *,
     tensorboard: bool = False,
+    opinion: Opinion | None = None,
 ) -> Fitted:
     """Train a network, and give it as it was when it did best on skies it was not shown.
 
@@ -90,6 +97,8 @@ def fit(
         Is called after every epoch.
     tensorboard
         Whether to write logs for TensorBoard, too.
+    opinion
+        What others think of examples, which it learns beside their labels.
 
     Raises
     ------
@@ -113,7 +122,7 @@ def fit(
         *([keras.callbacks.TensorBoard(folder / "tensorboard")] if tensorboard else []),
     ]
     logits.fit(
-        batches(supply, recipe, model),
+        batches(supply, recipe, model, opinion),
         validation_data=(tensors(checked, model), _targets(checked)),
         validation_batch_size=256,
         steps_per_epoch=steps,
@@ -132,7 +141,8 @@ def fit(
 
 def forget_training(folder: Path) -> None:
     """Remove what would be needed to go on: the model is safe."""
-    shutil.rmtree(folder / BEGUN, ignore_errors=True)
+    for name in (BEGUN, TEACHERS):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _begin(model: Any, recipe: Recipe, supply: Supply, begun: Path) -> None:
@@ -153,19 +163,23 @@ def _begin(model: Any, recipe: Recipe, supply: Supply, begun: Path) -> None:
 
 
 def batches(
-    supply: Supply, recipe: Recipe, model: Any
+    supply: Supply, recipe: Recipe, model: Any, opinion: Opinion | None = None
 ) -> Iterator[tuple[tuple[Any, ...], Float32Array, Float32Array]]:
     """Give what a network takes, targets and weights, without end."""
     rng = np.random.default_rng((recipe.seed, 6))
     weigh = _weights(recipe)
     while True:
         for piece in supply.pieces(rng):
+            targets = _targets(piece)
+            if opinion is not None:
+                targets += np.float32(recipe.trust) * (opinion(piece)[:, None] - targets)
             order = _order(piece, recipe, rng)
             # a short last batch counts only where there is no other
             for first in range(0, max(len(order) - recipe.batch + 1, 1), recipe.batch):
-                some = piece.take(order[first : first + recipe.batch])
+                which = order[first : first + recipe.batch]
+                some = piece.take(which)
                 inputs = tensors(some, model, lambda x: augmented(x, recipe, rng))
-                yield inputs, _targets(some), weigh(piece, some)
+                yield inputs, targets[which], weigh(piece, some)
 
 
 def tensors(

@@ -55,6 +55,9 @@ class Recipe(BaseModel):
     schedule, learning_rate
         "cosine" down to nothing, "restarts" does so again and again, twice as long each time
         (Loshchilov & Hutter 2017, ICLR), "exponential" falls to a hundredth, "constant" stays.
+    teachers, trust
+        So many networks of other seeds are trained before, and what they say together is this
+        part of what this one learns; the rest are labels. See `teachers`.
     pretrain_epochs
         Passes over the examples without their labels, before: see `pretrain`.
     epochs, patience
@@ -83,6 +86,8 @@ class Recipe(BaseModel):
     initialiser: Literal["GlorotUniform", "GlorotNormal", "HeNormal", "HeUniform"] | None = None
     schedule: Literal["cosine", "restarts", "exponential", "constant"] = "cosine"
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
+    teachers: Annotated[int, Field(ge=0, le=32)] = 0
+    trust: Annotated[float, Field(ge=0, le=1)] = 0.7
     pretrain_epochs: Annotated[int, Field(ge=0)] = 0
     epochs: Natural = 25
     patience: Natural = 10

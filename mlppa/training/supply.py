@@ -21,8 +21,8 @@ PIECE = 32768
 #: Pieces that are mixed with each other, where not all of a set is.
 MIXED = 6
 
-#: Images that tell when to stop: more would tell no more.
-MOST_CHECKED = 20_000
+#: Images that tell when to stop and where to cut: more would tell no more.
+MOST_CHECKED = 40_000
 
 
 class Supply(Protocol):

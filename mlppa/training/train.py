@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from .recipe import HELD_OUT, Recipe
 from .shards import Dataset, Tell, silent
 from .skies import SKY_PULSES, SKY_SAMPLES
 from .supply import from_disk, simulated
+from .teachers import common_opinion, train_teachers
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +80,9 @@ def train(
     if not supply.count or not len(checked.facts):
         cause = "there are no images to train on, or none that tell when to stop"
         raise SettingError("skies", cause, "simulate more skies, or more images")
-    fitted = fit(recipe, supply, checked, out, tell, tensorboard=tensorboard)
+    judges = train_teachers(recipe, supply, checked, out, tell)
+    opinion = partial(common_opinion, judges) if judges else None
+    fitted = fit(recipe, supply, checked, out, tell, tensorboard=tensorboard, opinion=opinion)
     judge = as_judge(fitted.model)
     live = checked.take(checked.snrs >= LIVE_SNR)
     threshold = threshold_for(judge(live), live.labels, FALSE_POSITIVE_RATE)
