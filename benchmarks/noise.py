@@ -20,8 +20,8 @@ from mlppa.classify import load_model
 from mlppa.config import DELAYS_PER_OCTAVE, ClassifySettings, Plan, SearchSettings, validated
 from mlppa.data import Block, FilterbankHeader
 from mlppa.dedisperse.engine import Engine
-from mlppa.offline import peak_memory_bytes
 from mlppa.pipeline import Parts, pipeline
+from mlppa.results import peak_memory_bytes
 from mlppa.warmup import warm_up
 
 BLOCK_NSAMPLES = 8192
@@ -93,7 +93,7 @@ def search_noise(parts: Parts) -> list[float]:
     snrs
         Of all candidates, whatever the network says of them.
     """
-    warm_up(parts.plan, parts.kernel)
+    warm_up(parts.plan.search.res, parts.plan.header.nbits, parts.kernel)
     began, told_s = perf_counter(), 0.0
     snrs: list[float] = []
     for report in pipeline(parts):

@@ -12,6 +12,7 @@ Rules that every stage keeps:
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ LOWEST_MHZ, HIGHEST_MHZ = 1e-3, 1e7
 
 type Float32Array = NDArray[np.float32]
 type Int8Array = NDArray[np.int8]
+type JudgedBy = Literal["data", "image", "list"]
 type BoolArray = NDArray[np.bool_]
 
 
@@ -245,8 +247,48 @@ class History:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A candidate as a list of another search has it.
+
+    Parameters
+    ----------
+    dm
+        In pc cm^-3, by our dispersion constant.
+    width_ms, width_samples
+        Length of the boxcar; one of them, or none, is known.
+    snr
+        None where the list does not know.
+    mjd
+        Arrival at the centre of the highest channel (UTC); or
+    time_s, sample
+        seconds, or samples, since sample 0 of the data.
+    f_lo_mhz, f_hi_mhz
+        The part of the band it shines in.
+    beam, file, plot
+        Names of the beam, of the data and of the picture, as the list has them.
+    path, line
+        The list, and the number of the line in it, from 1.
+    """
+
+    dm: float
+    width_ms: float | None = None
+    width_samples: int | None = None
+    snr: float | None = None
+    mjd: float | None = None
+    time_s: float | None = None
+    sample: int | None = None
+    f_lo_mhz: float | None = None
+    f_hi_mhz: float | None = None
+    beam: str | None = None
+    file: str | None = None
+    plot: str | None = None
+    path: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A pulse proposed by the search, measured exactly, not yet classified.
+    """A pulse proposed by a search, measured exactly, not yet classified.
 
     Parameters
     ----------
@@ -267,6 +309,12 @@ class Candidate:
     channels
         The part of the band that it was measured in: from the first of these channels up
         to the second, which is no part of it. None is all of the band.
+    listed
+        What lists of other searches have of it: it may be none, or several times the same.
+    searched
+        Whether our own search proposed it.
+    partial
+        Whether a part of its sweep lies outside of the data.
     """
 
     sample: float
@@ -277,6 +325,9 @@ class Candidate:
     snr_zero_dm: float
     octave: int
     channels: tuple[int, int] | None = None
+    listed: tuple[Listed, ...] = ()
+    searched: bool = True
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -370,7 +421,9 @@ class Picture:
 class Detection:
     """A classified candidate: label "pulse", or "rfi" with the reason why.
 
-    ``picture`` is for plots only and None where no plot was asked for.
+    ``picture`` is for plots only and None where no plot was asked for. ``judged_by`` says
+    what the verdict rests on: the "data", an "image" that came with a list, or the "list";
+    ``image`` is what the network saw, shape (RES, RES).
     """
 
     candidate: Candidate
@@ -379,6 +432,8 @@ class Detection:
     reason: str | None = None
     injected: bool = False
     picture: Picture | None = None
+    judged_by: JudgedBy = "data"
+    image: Float32Array | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,6 +14,9 @@ KEPT_AT_ZERO = 0.94
 #: ... but for what noise adds to the best of many trials.
 GAINED_BY_TRIALS = 0.3
 
+#: A list of another search may name what is hardly there; networks have seen nothing fainter.
+FAINTEST_SNR = 5.2
+
 #: So many errors from DM 0 is near; no error is less than this part of the width in sweep:
 #: the spectrum of a bright burst leans on its DM more than noise does.
 NEAR_ZERO = 4.0
@@ -59,6 +62,7 @@ def decide(
                     probability=float(probability),
                     label="pulse" if reason is None else "rfi",
                     reason=reason,
+                    image=image,
                     picture=draw(seen, image, history, part)
                     if pictures and reason is None
                     else None,
@@ -77,6 +81,8 @@ def rejection(
     less than one sample of sweep; or it is not far from DM 0 and nearly as strong there.
     """
     dm, snr, zero = candidate.dm, candidate.snr, candidate.snr_zero_dm
+    if candidate.listed and snr < FAINTEST_SNR:
+        return f"faint: S/N {snr:.1f} in the data"
     if zero >= snr:
         return f"zero-dm: S/N {zero:.1f} without dispersion"
     err = math.hypot(candidate.dm_err, CERTAIN_WIDTHS * candidate.width_samples * plan.unit_dm)

@@ -11,8 +11,9 @@ from .config import Config, PublishSettings, checked
 from .disk import make_folder
 from .dispersion import sweep_s
 from .listen import listen
-from .offline import JOURNAL, Search
+from .offline import Search
 from .plots import plot_found
+from .results import JOURNAL
 from .simulate import (
     L_BAND,
     Interference,

@@ -43,6 +43,10 @@ STORM_DROPPED = Counter(
     ["kind"],
 )
 
+#: What becomes of a line of a list.
+LINE_FATES = ("candidate", "repeated", "unread")
+
+LIST_LINES = Counter("mlppa_list_lines", "Lines of lists, by what became of them", ["fate"])
 CANDIDATES = Counter("mlppa_candidates", "Classified candidates, by verdict", ["label"])
 DETECTIONS = Counter("mlppa_detections", "Detections published", ["injected"])
 SINK_ERRORS = Counter("mlppa_sink_errors", "Messages that a sink could not take", ["sink"])
@@ -53,6 +57,8 @@ for _stage in STAGES:
     STAGE_SECONDS.labels(stage=_stage)
 for _kind in ("peak", "candidate"):
     STORM_DROPPED.labels(kind=_kind)
+for _fate in LINE_FATES:
+    LIST_LINES.labels(fate=_fate)
 for _label in ("pulse", "rfi"):
     CANDIDATES.labels(label=_label)
 for _injected in ("true", "false"):

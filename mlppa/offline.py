@@ -4,9 +4,6 @@ import hashlib
 import json
 import logging
 import re
-import resource
-import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict
@@ -19,23 +16,28 @@ from .classify import load_model, model_card
 from .clean.moments import FEWEST_SAMPLES
 from .config import Config, Plan
 from .data import Report
-from .disk import make_folder, write_whole
-from .errors import SinkError
+from .disk import make_folder
 from .pipeline import Parts, pipeline
 from .publish import publish
-from .sinks import Sink, open_sink
+from .results import (
+    JOURNAL,
+    Found,
+    Tally,
+    code_digest,
+    draw_pulses,
+    linger,
+    open_sinks,
+    peak_memory_bytes,
+    remove_results,
+)
+from .sinks import Sink
 from .sinks.journal import Journal
 from .sources import open_source
 from .stopwatch import Stopwatch
 from .warmup import warm_up
-from .wire import DetectionMessage, Origin, detection_message, encode
+from .wire import DetectionMessage, Origin
 
 logger = logging.getLogger(__name__)
-
-JOURNAL = "journal.sqlite"
-DETECTIONS = "detections.jsonl"
-CANDIDATES = "candidates.jsonl"
-SUMMARY = "summary.json"
 
 #: Reports that may wait for their pictures to be drawn: messages do not.
 UNDRAWN = 256
@@ -107,7 +109,7 @@ class Search:
         with ExitStack() as stack:
             stack.enter_context(closing(self.source))
             # the ports first: a start that fails must not replace an earlier run's journal
-            sinks = self._open_sinks(stack)
+            sinks = open_sinks(config.publish, config.output, stack)
             key = run_key(config, self.origin)
             journal = stack.enter_context(
                 closing(Journal(config.output / JOURNAL, config.stream, key))
@@ -122,20 +124,20 @@ class Search:
                 pictures=config.publish.images,
                 stopwatch=self._stopwatch,
             )
-            warm_up(parts.plan, parts.kernel)
-            _remove_results(config.output, config.stream)
-            tally = _Tally()
+            warm_up(self.plan.search.res, self.plan.header.nbits, parts.kernel)
+            remove_results(config.output, config.stream)
+            tally = Tally()
             reports = self._published(parts, journal, sinks, tally)
             behind = prefetch(reports, UNDRAWN, name="publish")
             for report in stack.enter_context(closing(behind)):
-                for _ in timed("plot", self._draw(report)):
+                for _ in timed("plot", draw_pulses(report, self.origin, config.output)):
                     pass
                 yield report
             self._finish(journal, tally)
-            self._linger()
+            linger(config.publish.linger_s, lambda: self._stopped)
 
     def _published(
-        self, parts: Parts, journal: Journal, sinks: list[Sink], tally: "_Tally"
+        self, parts: Parts, journal: Journal, sinks: list[Sink], tally: Tally
     ) -> Iterator[Report]:
         """Run the pipeline and publish; where that fails, the pipeline ends with it."""
         with closing(pipeline(parts)) as found:
@@ -149,51 +151,21 @@ class Search:
                 journal.begin_anew_next_time()
             yield report
 
-    def _linger(self) -> None:
-        """Stay reachable for a while, but not when told to stop."""
-        until = time.monotonic() + self.config.publish.linger_s
-        while not self._stopped and time.monotonic() < until:
-            time.sleep(min(0.1, max(until - time.monotonic(), 0)))
-
-    def _open_sinks(self, stack: ExitStack) -> list[Sink]:
-        from .sinks.zmq import ReplayServer
-
-        wanted = self.config.publish
-        sinks: list[Sink] = []
-        if wanted.replay is not None:
-            stack.enter_context(ReplayServer(self.config.output / JOURNAL, wanted.replay))
-        if wanted.detections is not None:
-            sinks.append(stack.enter_context(closing(open_sink(wanted.detections))))
-        return sinks
-
-    def _draw(self, report: Report) -> Iterator[Path]:
-        """Draw a picture of every pulse, called as its message says."""
-        from .plots import caption, plot_detection, title
-
-        for detection in report.detections:
-            if detection.picture is not None:
-                message = detection_message(detection, self.origin)
-                path = self.config.output / str(message.image)
-                text = caption(message, detection.candidate.snr_zero_dm)
-                plot_detection(detection.picture, title(message), text, path)
-                yield path
-
-    def _finish(self, journal: Journal, tally: "_Tally") -> None:
-        output = self.config.output
+    def _finish(self, journal: Journal, tally: Tally) -> None:
         stopped = self._stopped and tally.last != self.source.nsamples
         if stopped:
             logger.warning("stopped after %d samples: the next run begins anew", tally.last)
         else:
             self.left_out = self._describe_left_out(tally)
-        self.detections = list(journal.detections())
-        candidates = list(journal.candidates())
+        found = Found(journal)
+        self.detections = found.detections
         self.summary = {
             "stream": self.config.stream,
             "files": list(self.config.input),
             **tally.summary(self.source.header.tsamp_s),
             "stopped": stopped,
             "detections": len(self.detections),
-            "candidates": len(candidates),
+            "candidates": len(found.candidates),
             "stage_seconds": {k: round(v, 6) for k, v in self._stopwatch.seconds.items()},
             "peak_memory_bytes": peak_memory_bytes(),
             "plan": self.plan.describe(),
@@ -202,11 +174,9 @@ class Search:
             "engine": self._classifier.engine,
             "mlppa": __version__,
         }
-        write_whole(output / DETECTIONS, b"".join(encode(m) + b"\n" for m in self.detections))
-        write_whole(output / CANDIDATES, b"".join(encode(m) + b"\n" for m in candidates))
-        write_whole(output / SUMMARY, json.dumps(self.summary, indent=1).encode() + b"\n")
+        found.write(self.config.output, self.summary)
 
-    def _describe_left_out(self, tally: "_Tally") -> str | None:
+    def _describe_left_out(self, tally: Tally) -> str | None:
         name = self.config.input[0] if len(self.config.input) == 1 else self.config.stream
         searched, masked = tally.samples["searched"], tally.samples["masked"]
         total, why = sum(tally.samples.values()), "constant, saturated or not numbers"
@@ -226,46 +196,6 @@ class Search:
         )
 
 
-class _Tally:
-    """Adds up the coverage, and takes the time until the last report."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self.wall_s = 0.0
-        self.first: int | None = None
-        self.last = 0
-        self.samples = dict.fromkeys(("searched", "masked", "missing", "shed"), 0)
-        self.storms = 0
-
-    def count(self, reports: Iterable[Report]) -> Iterator[Report]:
-        """Count reports while they pass."""
-        for report in reports:
-            self._add(report)
-            yield report
-
-    def _add(self, report: Report) -> None:
-        self.wall_s = time.monotonic() - self._began
-        coverage = asdict(report.coverage)
-        self.first = report.coverage.start if self.first is None else self.first
-        self.last = report.coverage.stop
-        self.storms += report.coverage.storm
-        for fate in self.samples:
-            self.samples[fate] += coverage[fate]
-
-    def summary(self, tsamp_s: float) -> dict[str, Any]:
-        """Sum up."""
-        data_s = (self.last - (self.first or 0)) * tsamp_s
-        wall_s = self.wall_s
-        return {
-            "data_seconds": data_s,
-            "wall_seconds": wall_s,
-            "real_time_factor": data_s / wall_s if wall_s else 0.0,
-            "samples": self.last - (self.first or 0),
-            **{f"samples_{fate}": count for fate, count in self.samples.items()},
-            "storms": self.storms,
-        }
-
-
 def run_key(config: Config, origin: Origin) -> str:
     """Name what would be computed: the same input, plan and model have the same key."""
     files = [Path(uri) for uri in config.input]
@@ -281,41 +211,11 @@ def run_key(config: Config, origin: Origin) -> str:
         "model": origin.model_sha256,
         "threshold": model_card(config.classify.model).threshold,
         "mlppa": __version__,
-        "code": _code(),
+        "code": code_digest(),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _code() -> str:
-    """Name the code that computes: a changed program does not continue an older one's run."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def stream_name(path: str) -> str:
     """Make a stream's name of a file's."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(path).stem)[:64] or "mlppa"
-
-
-def peak_memory_bytes() -> int:
-    """Most memory this process ever had resident."""
-    if sys.platform == "linux":
-        # getrusage would count what the parent had when it made this process
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _remove_results(folder: Path, stream: str) -> None:
-    """Take away what an earlier run wrote: results that are there are those of this run."""
-    pictures = folder.glob(f"{stream}-b*-dm*.png")
-    for path in (*(folder / name for name in (DETECTIONS, CANDIDATES, SUMMARY)), *pictures):
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            remedy = "choose another output folder"
-            raise SinkError(path, str(error.strerror), remedy) from error

@@ -1,7 +1,7 @@
 """The wiring: the whole path from a source to reports, in one function."""
 
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -9,13 +9,14 @@ from .channel import prefetch
 from .classify import Network, classify
 from .clean import clean
 from .config import Plan
-from .data import CleanGulp, Report
+from .data import CleanGulp, Listed, Report, Searched
 from .decide import decide
 from .dedisperse import Kernel
 from .gulps import gulps
 from .images import cut_images
+from .listed import Place, join
 from .metrics import SAMPLES
-from .search import search
+from .search import look, search
 from .sources import Source
 from .stopwatch import Stopwatch
 
@@ -43,6 +44,12 @@ class Parts:
         Whether outlier channels are masked.
     pictures
         Whether to prepare a picture of every pulse.
+    listed
+        Candidates of lists, on the sample index of the source; None where there are none.
+    left
+        Takes up those of them that cannot be measured.
+    searching
+        Whether our own search proposes candidates, too.
     stopwatch
         Gathers the time of each stage.
     """
@@ -54,6 +61,9 @@ class Parts:
     min_probability: float
     mask: bool = True
     pictures: bool = False
+    listed: Sequence[Place] | None = None
+    left: list[Listed] = field(default_factory=list)
+    searching: bool = True
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
 
@@ -71,9 +81,16 @@ def pipeline(parts: Parts) -> Generator[Report]:
     """
     plan, timed = parts.plan, parts.stopwatch.timed
     blocks = timed("read", parts.source.blocks())
-    cleaned = clean(gulps(blocks, plan.gulp), plan.search.halos, plan.baseline, mask=parts.mask)
+    halos = plan.search.halos if parts.searching else [0]
+    cleaned = clean(gulps(blocks, plan.gulp), halos, plan.baseline, mask=parts.mask)
     ahead = _ahead(timed("clean", cleaned), parts.source.live)
-    searched = timed("search", search(timed("wait", ahead), plan.search, parts.kernel))
+    waited = timed("wait", ahead)
+    searched: Iterator[Searched] = look(waited, plan.search)
+    if parts.searching:
+        searched = search(waited, plan.search, parts.kernel)
+    if parts.listed is not None:
+        searched = join(searched, parts.listed, plan.search, parts.left)
+    searched = timed("search", searched)
     images = timed("images", cut_images(searched, plan.search))
     classified = timed("classify", classify(images, parts.classifier, plan.header.tsamp_s))
     decided = decide(classified, plan.search, parts.min_probability, pictures=parts.pictures)

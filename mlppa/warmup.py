@@ -11,17 +11,19 @@ from .images import cut_images
 from .search import search
 
 
-def warm_up(stream: Plan, kernel: Kernel) -> None:
+def warm_up(res: int, nbits: int, kernel: Kernel) -> None:
     """Compile (or read from numba's cache) what the path needs, before data flow.
 
     A few seconds of a small sky take it: a pulse, and one with samples missing in it. The
-    number type of the samples is guessed from the header; for another one the cleaning is
+    number type of the samples is guessed from their bits; for another one the cleaning is
     compiled when it comes.
 
     Parameters
     ----------
-    stream
-        What will be searched.
+    res
+        Pixels along either side of an image.
+    nbits
+        Of the samples that will come.
     kernel
         What will dedisperse.
     """
@@ -29,8 +31,8 @@ def warm_up(stream: Plan, kernel: Kernel) -> None:
         nchans=32, fch1_mhz=1500.0, foff_mhz=-10.0, tsamp_s=1e-3, tstart_mjd=0.0, nbits=8
     )
     settings = SearchSettings(dm_max=150.0, width_max_ms=300.0, threshold=15.0)
-    plan = Plan.make(settings, header, stream.search.res)
-    dtype = {16: np.uint16, 32: np.float32}.get(stream.header.nbits, np.uint8)
+    plan = Plan.make(settings, header, res)
+    dtype = {16: np.uint16, 32: np.float32}.get(nbits, np.uint8)
     spectra = np.random.default_rng(1).integers(90, 110, (plan.gulp, header.nchans)).astype(dtype)
     valid = np.ones(plan.gulp, np.bool_)
     delays = np.rint(delay_s(100.0, header.freqs_mhz, header.f_hi_mhz) / header.tsamp_s)

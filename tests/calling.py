@@ -34,7 +34,8 @@ type Call = Callable[..., Ended]
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Call]:
     """Call the program in this process, a formula standing in for its network."""
-    monkeypatch.setattr("mlppa.offline.load_model", stand_in.load_model)
+    for room in ("offline", "confirm"):
+        monkeypatch.setattr(f"mlppa.{room}.load_model", stand_in.load_model)
 
     def call(*words: object) -> Ended:
         monkeypatch.setattr(sys, "argv", ["mlppa", *map(str, words)])

@@ -1,6 +1,8 @@
 """Messages for tests: a made-up burst, and reports made of it."""
 
-from mlppa.data import Budget, Candidate, Coverage, Detection, FilterbankHeader, Report
+from dataclasses import replace
+
+from mlppa.data import Budget, Candidate, Coverage, Detection, FilterbankHeader, Listed, Report
 from mlppa.wire import CoverageMessage, DetectionMessage, Origin, coverage_message
 from mlppa.wire import detection_message as build
 
@@ -17,6 +19,18 @@ HEADER = FilterbankHeader(
 ORIGIN = Origin(stream="askap", header=HEADER, model="dmt-64", model_sha256="ab" * 32, images=True)
 CREATED = "2026-01-02T03:04:05.678Z"
 BATCH_SAMPLES = 1000
+ROWS = (
+    Listed(
+        dm=362.37,
+        width_ms=4.1,
+        snr=21.5,
+        mjd=58484.250142886574,
+        beam="cfbf00007",
+        path="b_07.cands",
+        line=3,
+    ),
+    Listed(dm=361.0, width_samples=4, time_s=12.346, sample=12346, path="b.cand", line=8),
+)
 BUDGET = Budget(dt_s=0.012, budget_s=1.0)
 
 
@@ -44,10 +58,15 @@ def detection_message(
     label: str = "pulse",
     injected: bool = False,
     channels: tuple[int, int] | None = None,
+    listed: tuple[Listed, ...] = (),
+    searched: bool = False,
 ) -> DetectionMessage:
     reason = "as strong at DM 0 as at its best DM" if label == "rfi" else None
+    found = candidate(sample, channels=channels)
+    if listed:
+        found = replace(found, listed=listed, searched=searched, partial=not searched)
     detection = Detection(
-        candidate=candidate(sample, channels=channels),
+        candidate=found,
         probability=0.0123456789 if label == "rfi" else 0.9987654321,
         label=label,
         reason=reason,

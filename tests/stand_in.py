@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+import mlppa.confirm
 import mlppa.offline
 from mlppa.classify import Classifier, Device, Engine, model_card
 from mlppa.cli import main
@@ -28,5 +29,6 @@ def load_model(
 
 
 if __name__ == "__main__":
-    vars(mlppa.offline)["load_model"] = load_model
+    for room in (mlppa.offline, mlppa.confirm):
+        vars(room)["load_model"] = load_model
     main()

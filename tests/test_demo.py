@@ -15,7 +15,8 @@ from mlppa.cli.search import follow
 from mlppa.demo import HEADER, DemoResult, demo_sky, run_demo
 from mlppa.errors import SinkError
 from mlppa.listen import listen
-from mlppa.offline import JOURNAL, Search
+from mlppa.offline import Search
+from mlppa.results import JOURNAL
 from mlppa.sinks.journal import Journal, JournalReader, remove_journal
 from mlppa.wire import Message
 

@@ -19,9 +19,9 @@ FLOORS = (
     },
     {
         *("sources", "sinks", "gulps", "clean", "dedisperse", "search", "images", "classify"),
-        *("decide", "publish", "listen", "plots", "simulate", "watchdog"),
+        *("decide", "publish", "listen", "plots", "simulate", "watchdog", "listed"),
     },
-    {"config", "pipeline", "warmup", "offline", "training", "dashboard"},
+    {"config", "pipeline", "warmup", "offline", "results", "confirm", "training", "dashboard"},
     {"cli", "service", "demo", "bench", "__main__"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

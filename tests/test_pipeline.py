@@ -316,7 +316,7 @@ def compiled():
 
 stream = parts(MemorySource(HEADER, spectra(), [3000, -50, 5150]))
 before = compiled()
-warm_up(stream.plan, stream.kernel)
+warm_up(stream.plan.search.res, stream.plan.header.nbits, stream.kernel)
 warm = compiled()
 assert any(report.detections for report in pipeline(stream))
 late = compiled() - warm

@@ -30,12 +30,23 @@ from mlppa.wire import (
 from mlppa.wire import detection_message as build
 from mlppa.wire.messages import LARGEST_INTEGER
 
-from .messages import BUDGET, CREATED, HEADER, ORIGIN, candidate, cov_message, detection_message
+from .messages import (
+    BUDGET,
+    CREATED,
+    HEADER,
+    ORIGIN,
+    ROWS,
+    candidate,
+    cov_message,
+    detection_message,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 DOCS = Path(__file__).parents[1] / "docs"
 #: Of before a detection told its part of the band.
 BANDLESS = {"f_lo_mhz": None, "f_hi_mhz": None}
+#: ... and of before lists of other searches were read.
+LISTLESS = {"proposed_by": "search", "judged_by": "data", "partial": False, "listed": []}
 SAMPLES: dict[str, Message] = {
     "detection-1-pulse": detection_message().model_copy(update={"seq": 41} | BANDLESS),
     "detection-1-injected": detection_message(injected=True).model_copy(
@@ -43,6 +54,7 @@ SAMPLES: dict[str, Message] = {
     ),
     "detection-1-rfi": detection_message(label="rfi").model_copy(update=BANDLESS),
     "detection-1-part": detection_message(channels=(84, 168)).model_copy(update={"seq": 44}),
+    "detection-1-listed": detection_message(listed=ROWS).model_copy(update={"seq": 45}),
     "coverage-1": cov_message(12).model_copy(update={"seq": 43}),
 }
 
@@ -52,8 +64,9 @@ def test_old_messages_are_read_for_ever(name: str) -> None:
     """These files are never changed: a new version gets new ones."""
     golden = (GOLDEN / f"{name}.json").read_bytes().strip()
     assert decode(golden) == SAMPLES[name]
-    if SAMPLES[name].model_dump().get("f_lo_mhz", 0) is None:
-        assert json.loads(encode(decode(golden))) == json.loads(golden) | BANDLESS
+    if isinstance(SAMPLES[name], DetectionMessage) and "listed" not in json.loads(golden):
+        newer = LISTLESS if "f_lo_mhz" in json.loads(golden) else BANDLESS | LISTLESS
+        assert json.loads(encode(decode(golden))) == json.loads(golden) | newer
     else:
         assert encode(decode(golden)) == golden
 
@@ -66,8 +79,20 @@ def test_fields_of_the_contract_in_their_order() -> None:
     assert " ".join(json.loads(encode(detection_message()))) == (
         "schema id stream beam seq mjd mjd_inf time_s sample dm dm_err width_ms snr "
         "probability label reason model model_sha256 octave fch1_mhz foff_mhz nchans tsamp_s "
-        "source_name injected image latency_s created f_lo_mhz f_hi_mhz"
+        "source_name injected image latency_s created f_lo_mhz f_hi_mhz "
+        "proposed_by judged_by partial listed"
     )
+
+
+def test_a_list_without_dates_or_milliseconds_is_told_in_both() -> None:
+    message = detection_message(listed=ROWS)
+    first, second = message.listed
+    assert (first.line, first.beam, first.width_ms) == (3, "cfbf00007", 4.1)
+    assert (second.beam, second.width_ms, second.snr) == (None, 4.0, None)
+    assert second.mjd == pytest.approx(HEADER.mjd(12.346), abs=1e-11)
+    assert (message.proposed_by, message.partial) == ("list", True)
+    both = detection_message(listed=ROWS, searched=True)
+    assert both.proposed_by == "both"
 
 
 def test_the_band_that_a_pulse_was_measured_in() -> None:

@@ -3,7 +3,7 @@
 import json
 import logging
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -16,8 +16,11 @@ from .options import AsJson, Debug, Quiet, folder, text
 from .progress import Tell, bar
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ..config import Config
     from ..offline import Search
+    from ..wire import DetectionMessage
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +80,7 @@ def search(
         "stream": stream_name(files[0]) if stream is None else stream,
         "input": files,
         "output": output,
-        "search": _given(
+        "search": given(
             dm_max=dm_max,
             width_max_ms=width_max_ms,
             dm_tol=dm_tol,
@@ -87,10 +90,10 @@ def search(
             mask=mask,
             subbands=subbands,
         ),
-        "classify": _given(model=model, min_probability=min_probability, device=device.value),
-        "publish": _given(detections=publish, replay=replay, linger_s=linger_s, images=images),
+        "classify": given(model=model, min_probability=min_probability, device=device.value),
+        "publish": given(detections=publish, replay=replay, linger_s=linger_s, images=images),
     }
-    with naming(_option):
+    with naming(lambda key: option_name(key, CALLED)):
         found = Search(validated(Config, content))
     with draining(found.close) as stopped, bar(quiet) as tell:
         follow(found, tell)
@@ -104,14 +107,14 @@ def search(
         raise typer.Exit(128 + stopped[0])
 
 
-def _option(key: str) -> str:
+def option_name(key: str, called: Mapping[str, str]) -> str:
     """Name a setting as the command line does."""
     parts = key.split(".")
-    called = CALLED.get(key) or CALLED.get(parts[0])
-    return called or f"--{parts[-1].replace('_', '-')}"
+    known = called.get(key) or called.get(".".join(parts[:2])) or called.get(parts[0])
+    return known or f"--{parts[-1].replace('_', '-')}"
 
 
-def _given(**options: Any) -> dict[str, Any]:
+def given(**options: Any) -> dict[str, Any]:
     """Leave out options that were not given: the defaults stand in the configuration alone."""
     return {name: value for name, value in options.items() if value is not None}
 
@@ -147,14 +150,25 @@ def follow(found: "Search", tell: Tell) -> None:
 
 def _print_search(found: "Search") -> None:
     from rich.console import Console
-    from rich.table import Table
 
     summary = found.summary
     console = Console(highlight=False, soft_wrap=True)
-    table = Table(title=_counted(summary["detections"], "detection"), title_justify="left")
+    print_detections(console, found.detections)
+    console.print(
+        f"{summary['data_seconds']:.1f} s of data in {summary['wall_seconds']:.1f} s "
+        f"({summary['real_time_factor']:.1f} times real time), "
+        f"{_counted(summary['candidates'], 'candidate')}; results in {found.config.output}"
+    )
+
+
+def print_detections(console: "Console", detections: Sequence["DetectionMessage"]) -> None:
+    """Print a table of pulses."""
+    from rich.table import Table
+
+    table = Table(title=_counted(len(detections), "detection"), title_justify="left")
     for heading in ("time (s)", "MJD", "DM (pc/cc)", "S/N", "width (ms)", "probability"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for m in found.detections:
+    for m in detections:
         table.add_row(
             f"{m.time_s:.4f}",
             f"{m.mjd:.8f}",
@@ -163,15 +177,10 @@ def _print_search(found: "Search") -> None:
             f"{m.width_ms:.2f}",
             f"{m.probability:.3f}",
         )
-    if found.detections:
+    if detections:
         console.print(table)
     else:
         console.print("No detections.")
-    console.print(
-        f"{summary['data_seconds']:.1f} s of data in {summary['wall_seconds']:.1f} s "
-        f"({summary['real_time_factor']:.1f} times real time), "
-        f"{_counted(summary['candidates'], 'candidate')}; results in {found.config.output}"
-    )
 
 
 def _counted(number: int, noun: str) -> str:

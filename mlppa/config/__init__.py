@@ -129,6 +129,14 @@ class PublishSettings(_Section):
         return replay
 
 
+class ListSettings(_Section):
+    """Which lists of other searches to judge, and how."""
+
+    files: Annotated[list[Named], Field(min_length=1)]
+    search: bool = True
+    model: Named = "table-7"
+
+
 class Config(_Section):
     """A whole configuration file."""
 
@@ -161,6 +169,13 @@ class Config(_Section):
         except (ValueError, RecursionError) as error:
             raise ConfigError(path, f"not TOML: {error}", "correct that line") from error
         return checked(cls, content, str(path))
+
+
+class ListConfig(Config):
+    """A configuration for lists of other searches; the data may be found by their names."""
+
+    input: list[Named] = []
+    lists: ListSettings
 
 
 class SettingError(ConfigError):

@@ -3,6 +3,7 @@
 Matplotlib is imported when the first picture is drawn; no window system is needed.
 """
 
+from .agreement import plot_agreement
 from .caption import caption, title
 from .curves import plot_curves
 from .detection import plot_detection
@@ -15,6 +16,7 @@ from .versus import plot_versus
 __all__ = [
     "by_resolution",
     "caption",
+    "plot_agreement",
     "plot_curves",
     "plot_detection",
     "plot_dt",

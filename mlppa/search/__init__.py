@@ -164,6 +164,24 @@ def search(gulps: Iterable[CleanGulp], plan: SearchPlan, kernel: Kernel) -> Iter
         yield Searched(_end(stop, len(new), storm), new, history)
 
 
+def look(gulps: Iterable[CleanGulp], plan: SearchPlan) -> Iterator[Searched]:
+    """Follow a stream as `search` does, but propose nothing: somebody else does.
+
+    Where the stream jumps, what waits is let go as at its end.
+    """
+    history = History()
+    stop = None
+    for gulp in gulps:
+        if stop is not None and gulp.start > stop:
+            yield Searched(_end(stop, 0, storm=False), (), history)
+            history = History()
+        history = history.extend(gulp, plan.memory)
+        yield Searched(_coverage(gulp, plan, 0, storm=False), (), history)
+        stop = gulp.last
+    if stop is not None:
+        yield Searched(_end(stop, 0, storm=False), (), history)
+
+
 def screen(gulp: CleanGulp, plan: SearchPlan, kernel: Kernel) -> Triggers:
     """Give the raw peaks whose boxcar ends in the newest gulp."""
     noise = SIGMA * np.sqrt(max(int(np.count_nonzero(gulp.good)), 1))

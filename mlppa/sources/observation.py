@@ -47,8 +47,11 @@ class Recording(Protocol):
         """Index after its last sample."""
         ...
 
-    def blocks(self) -> Iterator[Block]:
-        """Give the blocks of the file; OSError where it cannot be read."""
+    def blocks(self, first: int = 0, last: int | None = None) -> Iterator[Block]:
+        """Give the blocks with samples [first, last), all by default, and perhaps some more.
+
+        OSError where the file cannot be read.
+        """
         ...
 
 
@@ -77,7 +80,12 @@ class FileSource:
 
     def __init__(self, recordings: Sequence[Recording]) -> None:
         self._placed = arrange(recordings)
+        self._stretches: Sequence[tuple[int, int]] | None = None
         self._closed = False
+
+    def only(self, stretches: Sequence[tuple[int, int]]) -> None:
+        """Let `blocks` give no samples but those of [first, last), in rising order."""
+        self._stretches = stretches
 
     @property
     def header(self) -> FilterbankHeader:
@@ -98,16 +106,18 @@ class FileSource:
             Where a file can no longer be read. One that shrinks is not an error:
             it ends early, with a warning.
         """
-        for placed in self._placed:
-            path = placed.recording.path
-            try:
-                for block in _moved(placed):
-                    if self._closed:
-                        return
-                    yield block
-            except OSError as error:
-                cause = f"cannot be read any more ({error.strerror})"
-                raise InputError(path, cause, "check the disk and the permissions") from error
+        stretches = [(0, self.nsamples)] if self._stretches is None else self._stretches
+        for first, last in stretches:
+            for placed in self._placed:
+                path = placed.recording.path
+                try:
+                    for block in _moved(placed, first, last):
+                        if self._closed:
+                            return
+                        yield block
+                except OSError as error:
+                    cause = f"cannot be read any more ({error.strerror})"
+                    raise InputError(path, cause, "check the disk and the permissions") from error
 
     def close(self) -> None:
         """Let `blocks` end after the block at hand."""
@@ -173,13 +183,18 @@ def _check_same(recording: Recording, first: Recording) -> None:
         raise InputError(recording.path, cause, "give files of one observation")
 
 
-def _moved(placed: Placed) -> Iterator[Block]:
-    """Give the blocks of a file with the indices of the observation."""
-    for block in placed.recording.blocks():
-        drop = min(max(0, placed.skip - block.start), len(block.spectra))
-        if drop < len(block.spectra):
-            valid = None if block.valid is None else block.valid[drop:]
-            yield Block(placed.start + block.start + drop, block.spectra[drop:], valid)
+def _moved(placed: Placed, first: int, last: int) -> Iterator[Block]:
+    """Give samples [first, last) of the observation that are in a file."""
+    low = max(first - placed.start, placed.skip)
+    high = min(last - placed.start, placed.recording.nsamples)
+    if low >= high:
+        return
+    for block in placed.recording.blocks(low, high):
+        here = slice(max(low - block.start, 0), max(high - block.start, 0))
+        spectra = block.spectra[here]
+        if len(spectra):
+            valid = None if block.valid is None else block.valid[here]
+            yield Block(placed.start + block.start + here.start, spectra, valid)
 
 
 def read_bytes(file: BinaryIO, nbytes: int) -> UInt8Array:

@@ -63,15 +63,17 @@ class PsrfitsFile:
         """Index after the last spectrum."""
         return self.header.nsamples
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self, first: int = 0, last: int | None = None) -> Iterator[Block]:
         """Give intensities as float32, NaN where a channel has weight 0.
 
         Weights other than 0 are not applied: they are for averages, not a gain.
-        ``valid`` is False for spectra all of whose bytes are zero: padding.
+        Rows that have none of the samples [first, last) are left out. ``valid`` is False
+        for spectra all of whose bytes are zero: padding.
         """
         with self.path.open("rb") as file:
             for row, start in enumerate(self.header.row_starts):
-                if start < 0:
+                stop = int(start) + self.header.spectra(row)
+                if start < 0 or stop <= first or (last is not None and start >= last):
                     continue
                 try:
                     yield from self._row(file, row, int(start))

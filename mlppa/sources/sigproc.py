@@ -60,14 +60,15 @@ class SigprocFile:
         """Whole spectra in the file when its header was read."""
         return self.header.nsamples
 
-    def blocks(self) -> Iterator[Block]:
-        """Give the spectra, IFs summed, in the channel order and number type of the file."""
+    def blocks(self, first: int = 0, last: int | None = None) -> Iterator[Block]:
+        """Give spectra, IFs summed, in the channel order and number type of the file."""
         size = self.header.bytes_per_spectrum
         step = self.block_samples or _block_samples(self.header)
+        stop = self.nsamples if last is None else min(last, self.nsamples)
         with self.path.open("rb", buffering=0) as file:
-            file.seek(self.header.header_bytes)
-            for start in range(0, self.nsamples, step):
-                wanted = min(step, self.nsamples - start)
+            file.seek(self.header.header_bytes + first * size)
+            for start in range(first, stop, step):
+                wanted = min(step, stop - start)
                 raw = read_bytes(file, wanted * size)
                 got = len(raw) // size
                 if got:

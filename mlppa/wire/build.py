@@ -3,15 +3,24 @@
 import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
-from ..data import Budget, Candidate, Coverage, Detection, FilterbankHeader
+from ..data import Budget, Candidate, Coverage, Detection, FilterbankHeader, Listed
 from ..dispersion import delay_s
 from ..errors import ConfigError
-from .messages import SHA256_PATTERN, STREAM_PATTERN, CoverageMessage, DetectionMessage
+from .messages import (
+    SHA256_PATTERN,
+    STREAM_PATTERN,
+    CoverageMessage,
+    DetectionMessage,
+    ListedMessage,
+)
 
 #: Longer names of a target are cut: nothing in a message is of unlimited size.
 LONGEST_NAME = 80
+
+#: So are paths.
+LONGEST_PATH = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +108,29 @@ def detection_message(
         injected=detection.injected,
         image=f"{identity}.png" if origin.images and is_pulse else None,
         latency_s=None if latency_s is None else _plain(max(latency_s, 0.0), 6),
+        proposed_by=_proposer(found),
+        judged_by=detection.judged_by,
+        partial=found.partial,
+        listed=[listed_message(one, header) for one in found.listed],
+    )
+
+
+def listed_message(listed: Listed, header: FilterbankHeader) -> ListedMessage:
+    """Give what a message says of a line of a list; ``header`` is of the data it is about."""
+    mjd, width_ms = listed.mjd, listed.width_ms
+    if mjd is None:
+        since_s = listed.time_s
+        mjd = header.mjd((listed.sample or 0) * header.tsamp_s if since_s is None else since_s)
+    if width_ms is None and listed.width_samples is not None:
+        width_ms = listed.width_samples * header.tsamp_s * 1e3
+    return ListedMessage(
+        path=_printable(listed.path, LONGEST_PATH),
+        line=listed.line,
+        beam=None if listed.beam is None else _printable(listed.beam),
+        mjd=mjd,
+        dm=_plain(listed.dm, 6),
+        width_ms=None if width_ms is None else _plain(width_ms, 9),
+        snr=listed.snr,
     )
 
 
@@ -158,6 +190,12 @@ def _arrival(found: Candidate, header: FilterbankHeader) -> dict[str, Any]:
     }
 
 
+def _proposer(found: Candidate) -> Literal["search", "list", "both"]:
+    if not found.listed:
+        return "search"
+    return "both" if found.searched else "list"
+
+
 def _edges(found: Candidate, header: FilterbankHeader) -> dict[str, Any]:
     """Which part of the band a pulse was found in, to the kHz."""
     freqs_mhz = header.freqs_mhz[slice(*(found.channels or (None,)))]
@@ -175,5 +213,5 @@ def _plain(value: float, decimals: int) -> float:
     return round(float(value), decimals) + 0.0
 
 
-def _printable(name: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in name)[:LONGEST_NAME]
+def _printable(name: str, longest: int = LONGEST_NAME) -> str:
+    return "".join(c if c.isprintable() else "?" for c in name)[:longest]

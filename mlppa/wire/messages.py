@@ -33,6 +33,25 @@ class _Message(BaseModel):
     )
 
 
+class ListedMessage(_Message):
+    """A candidate in a list of another search, as its line has it."""
+
+    path: str
+    """The list."""
+    line: Seq
+    """Number of the line, from 1."""
+    beam: str | None
+    """Name of the beam; null where the list has none."""
+    mjd: float
+    """Arrival at the centre of the highest-frequency channel, MJD (UTC)."""
+    dm: NotNegative
+    """Dispersion measure by the constant of this page, pc cm^-3."""
+    width_ms: NotNegative | None
+    """Length of the boxcar, ms; null where the list has none."""
+    snr: float | None
+    """Signal to noise; null where it is none that can be."""
+
+
 class DetectionMessage(_Message):
     """A classified candidate: a pulse, or interference and the reason why."""
 
@@ -96,6 +115,14 @@ class DetectionMessage(_Message):
     """Centre of the lowest channel of the part of the band it was measured in, MHz."""
     f_hi_mhz: Positive | None = None
     """Centre of the highest one; null, as above, in messages older than these fields."""
+    proposed_by: Literal["search", "list", "both"] = "search"
+    """Whether our search, a list of another one, or both proposed the candidate."""
+    judged_by: Literal["data", "image", "list"] = "data"
+    """What model saw: the data, an image that came with the list, or the list alone."""
+    partial: bool = False
+    """True when a part of the sweep, or all of it, lies outside of the data."""
+    listed: list[ListedMessage] = []
+    """All lines of lists that this one candidate stands for."""
 
     @model_validator(mode="after")
     def _a_verdict_has_its_reason(self) -> Self:

@@ -1,0 +1,88 @@
+"""Judge the candidates of other searches."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import AsJson, Debug, Quiet, folder
+from .progress import bar
+from .search import Device, draining, given, option_name, print_detections
+
+if TYPE_CHECKING:
+    from ..confirm import Confirmation
+
+#: Settings whose options are not called like their keys.
+CALLED = {
+    "input": "--data",
+    "lists.files": "CANDS",
+    "lists.model": "--list-model",
+    "publish.detections": "--publish",
+}
+
+
+def classify(
+    cands: Annotated[
+        list[str], typer.Argument(help="Lists, or transientx:///path/prefix*.cands to follow.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", parser=folder, help="For the results.")],
+    data: Annotated[
+        list[str] | None, typer.Option(help="A data file; may be given several times.")
+    ] = None,
+    search: Annotated[bool, typer.Option(help="Search the data ourselves, too.")] = True,
+    dm_max: Annotated[float | None, typer.Option(help="Highest DM, pc cm^-3.")] = None,
+    min_probability: Annotated[float | None, typer.Option(help="Of a detection.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Lowest S/N of our search.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads that dedisperse.")] = None,
+    model: Annotated[str | None, typer.Option(help="Name or folder of the network.")] = None,
+    list_model: Annotated[
+        str | None, typer.Option(help="Of the one for candidates without data.")
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Where the network runs.")] = Device.auto,
+    stream: Annotated[str | None, typer.Option(help="Name in messages (default: list's).")] = None,
+    publish: Annotated[str | None, typer.Option(help="ZeroMQ address for messages.")] = None,
+    replay: Annotated[str | None, typer.Option(help="ZeroMQ address of the past.")] = None,
+    linger_s: Annotated[float, typer.Option(help="Stay reachable so long at the end.")] = 0.0,
+    images: Annotated[bool, typer.Option(help="Draw pictures.")] = True,
+    mask: Annotated[bool, typer.Option(help="Mask channels that stand out.")] = True,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Judge candidates of TransientX, heimdall, PRESTO or a CSV: give the lists, and the data."""
+    from ..config import ListConfig, naming, validated
+    from ..confirm import Confirmation
+    from ..offline import stream_name
+
+    content = {
+        "stream": stream_name(cands[0]) if stream is None else stream,
+        "input": data or [],
+        "output": output,
+        "lists": given(files=cands, search=search, model=list_model),
+        "search": given(dm_max=dm_max, threshold=threshold, threads=threads, mask=mask),
+        "classify": given(model=model, min_probability=min_probability, device=device.value),
+        "publish": given(detections=publish, replay=replay, linger_s=linger_s, images=images),
+    }
+    with naming(lambda key: option_name(key, CALLED)):
+        found = Confirmation(validated(ListConfig, content))
+        with draining(found.close) as stopped, bar(quiet) as tell:
+            for _ in found.run():
+                tell("judging", found.judged, found.lines or None)
+    if as_json:
+        typer.echo(json.dumps(found.summary))
+    elif not quiet:
+        _print(found)
+    if stopped and not found.is_followed:
+        raise typer.Exit(128 + stopped[0])
+
+
+def _print(found: "Confirmation") -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    print_detections(console, found.detections)
+    assert found.agreement is not None
+    for line in found.agreement.lines_of_text():
+        console.print(line, markup=False)
+    console.print(f"results in {found.config.output}")
