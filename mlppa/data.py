@@ -417,13 +417,37 @@ class Picture:
     width_ms: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Panels:
+    """What there is to see of a candidate.
+
+    Parameters
+    ----------
+    spectrum
+        Shape (nfreqs, ntimes), dedispersed; each row stands for ``freqs_mhz``, each column
+        for ``spectrum_s``.
+    plane
+        Shape (ndms, nplane_times), for ``dms`` and ``plane_s``.
+    spectrum_s, plane_s
+        Seconds after the candidate's arrival at the top of the band.
+    """
+
+    spectrum: Float32Array
+    freqs_mhz: NDArray[np.float64]
+    spectrum_s: NDArray[np.float64]
+    plane: Float32Array
+    dms: NDArray[np.float64]
+    plane_s: NDArray[np.float64]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Detection:
     """A classified candidate: label "pulse", or "rfi" with the reason why.
 
     ``picture`` is for plots only and None where no plot was asked for. ``judged_by`` says
     what the verdict rests on: the "data", an "image" that came with a list, or the "list";
-    ``image`` is what the network saw, shape (RES, RES).
+    ``image`` is what the network saw, shape (RES, RES), and ``panels`` what other
+    classifiers want to see, where that was asked for.
     """
 
     candidate: Candidate
@@ -434,6 +458,7 @@ class Detection:
     picture: Picture | None = None
     judged_by: JudgedBy = "data"
     image: Float32Array | None = None
+    panels: Panels | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 
 from .data import Candidate, Classified, Detection, Report
-from .images import draw
+from .images import cut_panels, draw
 from .search import SearchPlan
 from .search.subbands import view
 
@@ -29,6 +29,7 @@ def decide(
     min_probability: float,
     *,
     pictures: bool = True,
+    panels: bool = False,
 ) -> Iterator[Report]:
     """Label every candidate.
 
@@ -42,6 +43,8 @@ def decide(
         The network's probability from which a candidate is a pulse.
     pictures
         Whether to prepare a picture of each pulse for plotting.
+    panels
+        Whether to cut the panels that other classifiers see.
 
     Yields
     ------
@@ -63,6 +66,7 @@ def decide(
                     label="pulse" if reason is None else "rfi",
                     reason=reason,
                     image=image,
+                    panels=cut_panels(seen, history, part) if panels else None,
                     picture=draw(seen, image, history, part)
                     if pictures and reason is None
                     else None,

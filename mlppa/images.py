@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .clean import SIGMA
-from .data import Candidate, Float32Array, History, ImageBatch, Picture, Searched
+from .data import Candidate, Float32Array, History, ImageBatch, Panels, Picture, Searched
 from .search import SearchPlan
 from .search.refine import channel_starts
 from .search.subbands import view
@@ -34,6 +34,9 @@ FEATURES = (
 #: Geometry of the picture for people.
 PICTURE_COLUMNS = 160
 PICTURE_SUBBANDS = 64
+
+#: Pixels along either side of the panels that FETCH and your look at.
+FETCH_SIDE = 256
 
 #: So many samples of a channel that are all 0, a value that one in ten has, were never
 #: recorded.
@@ -121,6 +124,47 @@ def draw(candidate: Candidate, image: Float32Array, history: History, plan: Sear
         image_dm=candidate.dm + rows * image_pixel * plan.unit_dm,
         dm=candidate.dm,
         width_ms=candidate.width_samples * plan.tsamp_s * 1e3,
+    )
+
+
+def cut_panels(candidate: Candidate, history: History, plan: SearchPlan) -> Panels:
+    """Cut what FETCH and your look at: 256 bins of half a width, DMs from 0 to twice its own.
+
+    Both panels are in units of noise; where the history has no data, they are 0.
+    """
+    from .dedisperse.exact import pixels, shift_sum
+
+    pixel = max(candidate.width_samples // 2, 1)
+    sweep = candidate.dm / plan.unit_dm
+    sweeps = np.linspace(0, 2 * sweep, FETCH_SIDE)
+    shifts = np.rint(np.multiply.outer(sweeps - sweep, plan.shape) / pixel).astype(np.int64)
+    reach = int(np.abs(shifts).max())
+    npixels = FETCH_SIDE + 2 * reach
+    begin = candidate.sample + plan.mean_shape * sweep - (npixels // 2) * pixel - (pixel - 1) / 2
+    starts = channel_starts(plan, begin, np.array([sweep]))[0]
+    sums, cells = pixels(history, starts, npixels, pixel)
+    plane = shift_sum(sums, shifts + reach, FETCH_SIDE)
+    present: NDArray[Any] = np.full((1, 1), len(starts) * pixel)
+    if cells is not None:
+        present = shift_sum(cells, shifts + reach, FETCH_SIDE)
+    middle = slice(reach, reach + FETCH_SIDE)
+    rows = np.arange(FETCH_SIDE) * len(starts) // FETCH_SIDE
+    if len(starts) >= FETCH_SIDE:
+        seen = np.add.reduceat(sums[:, middle], rows)
+        each = np.diff([*rows, len(starts)])[:, None] * pixel
+        filled = each if cells is None else np.add.reduceat(cells[:, middle], rows)
+    else:
+        seen = sums[rows, middle]
+        filled = np.full((1, 1), pixel) if cells is None else cells[rows, middle]
+    bins = np.arange(FETCH_SIDE, dtype=np.float64) - FETCH_SIDE // 2
+    time_s = np.asarray(bins * pixel * plan.tsamp_s, np.float64)
+    return Panels(
+        spectrum=_in_noise(seen, filled),
+        freqs_mhz=plan.freqs_mhz[rows],
+        spectrum_s=time_s,
+        plane=_in_noise(plane, present),
+        dms=sweeps * plan.unit_dm,
+        plane_s=time_s,
     )
 
 

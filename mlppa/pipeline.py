@@ -44,6 +44,8 @@ class Parts:
         Whether outlier channels are masked.
     pictures
         Whether to prepare a picture of every pulse.
+    panels
+        Whether to cut the panels that other classifiers see.
     listed
         Candidates of lists, on the sample index of the source; None where there are none.
     left
@@ -61,6 +63,7 @@ class Parts:
     min_probability: float
     mask: bool = True
     pictures: bool = False
+    panels: bool = False
     listed: Sequence[Place] | None = None
     left: list[Listed] = field(default_factory=list)
     searching: bool = True
@@ -93,7 +96,13 @@ def pipeline(parts: Parts) -> Generator[Report]:
     searched = timed("search", searched)
     images = timed("images", cut_images(searched, plan.search))
     classified = timed("classify", classify(images, parts.classifier, plan.header.tsamp_s))
-    decided = decide(classified, plan.search, parts.min_probability, pictures=parts.pictures)
+    decided = decide(
+        classified,
+        plan.search,
+        parts.min_probability,
+        pictures=parts.pictures,
+        panels=parts.panels,
+    )
     with closing(ahead):
         yield from account(timed("decide", decided))
 

@@ -190,7 +190,7 @@ def test_options_are_named_as_they_are_typed(call: Call, cands: Path, sky: Path)
 
 def test_the_same_again_continues_the_same_run(call: Call, cands: Path, sky: Path) -> None:
     out = cands.parent / "out"
-    words = ("classify", cands, "--data", sky, "-o", out, "-q", "--no-images")
+    words = ("classify", cands, "--data", sky, "-o", out, "-q", "--no-pictures")
     assert call(*words).code == 0
     first = (out / "detections.jsonl").read_bytes()
     ended = call(*words)

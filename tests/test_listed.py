@@ -242,7 +242,8 @@ def test_lines_without_data_are_merged_and_judged_by_what_they_say() -> None:
     ]
     seen = []
 
-    def table(columns: np.ndarray) -> np.ndarray:
+    def table(rows: Sequence[Listed], columns: np.ndarray) -> np.ndarray:
+        assert len(rows) == len(columns)
         seen.append(columns)
         return np.asarray(columns[:, 2] / 50, np.float32)
 

@@ -1,6 +1,7 @@
 """Judge the candidates of other searches."""
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,13 @@ CALLED = {
     "lists.model": "--list-model",
     "publish.detections": "--publish",
 }
+
+
+class Images(StrEnum):
+    """What the network looks at."""
+
+    data = "data"
+    px = "px"
 
 
 def classify(
@@ -44,7 +52,13 @@ def classify(
     publish: Annotated[str | None, typer.Option(help="ZeroMQ address for messages.")] = None,
     replay: Annotated[str | None, typer.Option(help="ZeroMQ address of the past.")] = None,
     linger_s: Annotated[float, typer.Option(help="Stay reachable so long at the end.")] = 0.0,
-    images: Annotated[bool, typer.Option(help="Draw pictures.")] = True,
+    images: Annotated[
+        Images, typer.Option(help="Cut from the data, or those that TransientX saved beside plots.")
+    ] = Images.data,
+    write_h5: Annotated[
+        bool, typer.Option("--write-h5", help="Write every candidate for FETCH, too.")
+    ] = False,
+    pictures: Annotated[bool, typer.Option(help="Draw pictures.")] = True,
     mask: Annotated[bool, typer.Option(help="Mask channels that stand out.")] = True,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -59,10 +73,12 @@ def classify(
         "stream": stream_name(cands[0]) if stream is None else stream,
         "input": data or [],
         "output": output,
-        "lists": given(files=cands, search=search, model=list_model),
+        "lists": given(
+            files=cands, search=search, model=list_model, images=images.value, write_h5=write_h5
+        ),
         "search": given(dm_max=dm_max, threshold=threshold, threads=threads, mask=mask),
         "classify": given(model=model, min_probability=min_probability, device=device.value),
-        "publish": given(detections=publish, replay=replay, linger_s=linger_s, images=images),
+        "publish": given(detections=publish, replay=replay, linger_s=linger_s, images=pictures),
     }
     with naming(lambda key: option_name(key, CALLED)):
         found = Confirmation(validated(ListConfig, content))

@@ -135,6 +135,8 @@ class ListSettings(_Section):
     files: Annotated[list[Named], Field(min_length=1)]
     search: bool = True
     model: Named = "table-7"
+    images: Literal["data", "px"] = "data"
+    write_h5: bool = False
 
 
 class Config(_Section):

@@ -7,6 +7,7 @@ import, which a check of a file need not pay.
 import os
 import re
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -72,8 +73,8 @@ class Table:
         return min(self.promised_rows, (self.file_bytes - self.offset) // self.row_bytes)
 
 
-def read_table(path: Path, name: str) -> Table:
-    """Find the first binary table of a name; nothing but headers is read.
+def read_table(path: Path, name: str, where: Mapping[str, Value] | None = None) -> Table:
+    """Find the first binary table of a name, with these cards; nothing but headers is read.
 
     Raises
     ------
@@ -86,7 +87,7 @@ def read_table(path: Path, name: str) -> Table:
         if not stat.S_ISREG(path.stat().st_mode):
             raise InputError(path, "is not a regular file", "give a file")
         with path.open("rb") as file:
-            return _find(file, os.fstat(file.fileno()).st_size, name)
+            return _find(file, os.fstat(file.fileno()).st_size, name, where or {})
     except (OSError, ValueError) as error:
         cause = getattr(error, "strerror", None) or str(error)
         raise InputError(path, cause, "check the name and the permissions") from error
@@ -111,20 +112,22 @@ def number(cards: Cards, key: str, default: float | None = None) -> float:
     return value
 
 
-def _find(file: BinaryIO, file_bytes: int, name: str) -> Table:
+def _find(file: BinaryIO, file_bytes: int, name: str, where: Mapping[str, Value]) -> Table:
     primary = cards = _read_cards(file)
     if cards.get("SIMPLE") is not True:
         raise FormatError("header", "is not FITS: SIMPLE is missing", "give a FITS file")
     for _ in range(MAX_HDUS):
         offset = file.tell()
-        if cards.get("EXTNAME") == name and cards.get("XTENSION") == "BINTABLE":
+        wanted = {"EXTNAME": name, "XTENSION": "BINTABLE", **where}
+        if all(cards.get(key) == value for key, value in wanted.items()):
             return Table(primary, cards, offset, file_bytes, _columns(cards))
         after = offset + -(-_data_bytes(cards) // BLOCK_BYTES) * BLOCK_BYTES
         if after >= file_bytes:
             break
         file.seek(after)
         cards = _read_cards(file)
-    raise InputError("file", f"has no {name} table", "give a search-mode PSRFITS file")
+    remedy = "give a search-mode PSRFITS file" if name == "SUBINT" else _REMEDY
+    raise InputError("file", f"has no {name} table", remedy)
 
 
 def _read_cards(file: BinaryIO) -> Cards:

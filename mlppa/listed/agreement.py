@@ -1,10 +1,26 @@
 """What two searches make of the same data: the table of the ML-PPA talk, for one observation."""
 
-from collections.abc import Iterable
+import heapq
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import count
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ..data import Detection, Float32Array
+from ..disk import write_whole
+from ..plots import plot_agreement, plot_sheet
+from ..plots.sheet import COLUMNS
 from ..wire import DetectionMessage
+
+AGREEMENT = "agreement"
+DISAGREEMENTS = "disagreements.png"
+
+#: Images on the sheet of disagreements, of each kind.
+MOST_SHOWN = 5 * COLUMNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +110,47 @@ class Agreement:
                 row("found additionally by our search", self.additional),
             ]
         return told
+
+    def write(self, folder: Path) -> None:
+        """Write the table as text and as JSON."""
+        text = "\n".join(self.lines_of_text()) + "\n"
+        write_whole(folder / f"{AGREEMENT}.txt", text.encode())
+        counts = json.dumps(self.as_json(), indent=1) + "\n"
+        write_whole(folder / f"{AGREEMENT}.json", counts.encode())
+
+
+class Disagreements:
+    """Images of what lists and we do not agree on, the brightest of each kind."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, list[tuple[float, int, Float32Array]]] = {}
+        self._number = count()
+
+    def take(self, detections: Iterable[Detection]) -> None:
+        """Keep the images that belong here."""
+        for one in detections:
+            kind = _kind(one)
+            if kind is None or one.image is None:
+                continue
+            kept = self._kept.setdefault(kind, [])
+            heapq.heappush(kept, (one.candidate.snr, next(self._number), one.image))
+            if len(kept) > MOST_SHOWN:
+                heapq.heappop(kept)
+
+    def draw(self, candidates: Sequence[DetectionMessage], folder: Path) -> None:
+        """Draw all candidates by verdict, and a sheet of the images, if there are any."""
+        plot_agreement(candidates, folder / f"{AGREEMENT}.png")
+        rows = {}
+        for kind, kept in self._kept.items():
+            images = [image for *_, image in sorted(kept, key=lambda one: -one[0])]
+            for first in range(0, len(images), COLUMNS):
+                name = kind if first == 0 else f"{kind}, {first // COLUMNS + 1}"
+                rows[name] = np.array(images[first : first + COLUMNS])
+        if rows:
+            plot_sheet(rows, folder / DISAGREEMENTS)
+
+
+def _kind(one: Detection) -> str | None:
+    if one.candidate.listed:
+        return None if one.label == "pulse" else "not confirmed"
+    return "found in addition" if one.label == "pulse" else None

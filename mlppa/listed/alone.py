@@ -1,4 +1,7 @@
-"""Listed candidates without data: judged by what their lists tell, and merged by it."""
+"""Listed candidates without data: merged by what their lists tell, and judged by it.
+
+Or by pictures that came with the lists: whoever judges sees the lines that lead.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..classify.table import beside
-from ..data import Candidate, Detection, FilterbankHeader, Float32Array, Listed
+from ..data import Candidate, Detection, FilterbankHeader, Float32Array, JudgedBy, Listed
 from ..dispersion import channel_shape, dm_per_sample
 from ..search.cluster import TRIGGER, owners
 from .places import Observation
@@ -46,8 +49,12 @@ def header_of(listed: Listed, observation: Observation | None) -> FilterbankHead
     )
 
 
+#: Gives probabilities (n,) of lines, and of what `table.COLUMNS` there is of them, (n, 7).
+type JudgeLines = Callable[[Sequence[Listed], Float32Array], Float32Array]
+
+
 def judge_lines(
-    rows: Sequence[Homeless], table: Callable[[Float32Array], Float32Array], threshold: float
+    rows: Sequence[Homeless], judge: JudgeLines, threshold: float, judged_by: JudgedBy = "list"
 ) -> list[tuple[FilterbankHeader, tuple[Detection, ...]]]:
     """Merge and judge candidates by what their lists say of them.
 
@@ -55,10 +62,12 @@ def judge_lines(
     ----------
     rows
         The candidates.
-    table
-        Probabilities of rows of `table.COLUMNS`.
+    judge
+        Gives probabilities.
     threshold
         From which on one is a pulse.
+    judged_by
+        What the judge sees.
 
     Returns
     -------
@@ -68,14 +77,18 @@ def judge_lines(
     by_header: dict[FilterbankHeader, list[Listed]] = {}
     for row in rows:
         by_header.setdefault(row.header, []).append(row.listed)
-    return [(header, _judged(header, some, table, threshold)) for header, some in by_header.items()]
+    return [
+        (header, _judged(header, some, judge, threshold, judged_by))
+        for header, some in by_header.items()
+    ]
 
 
 def _judged(
     header: FilterbankHeader,
     rows: Sequence[Listed],
-    table: Callable[[Float32Array], Float32Array],
+    judge: JudgeLines,
     threshold: float,
+    judged_by: JudgedBy,
 ) -> tuple[Detection, ...]:
     home = Observation((), header, 0)
     peaks = np.zeros(len(rows), TRIGGER)
@@ -105,7 +118,8 @@ def _judged(
         np.float32,
     )
     detections = []
-    for leader, probability in zip(leaders, table(columns), strict=True):
+    probabilities = judge([rows[leader] for leader in leaders], columns)
+    for leader, probability in zip(leaders, probabilities, strict=True):
         found = Candidate(
             sample=float(samples[leader]),
             dm=rows[leader].dm,
@@ -119,14 +133,14 @@ def _judged(
             partial=True,
         )
         is_pulse = float(probability) >= threshold
-        reason = f"list: probability {probability:.3f} < {threshold:g}, without data"
+        reason = f"{judged_by}: probability {probability:.3f} < {threshold:g}, without data"
         detections.append(
             Detection(
                 candidate=found,
                 probability=float(probability),
                 label="pulse" if is_pulse else "rfi",
                 reason=None if is_pulse else reason,
-                judged_by="list",
+                judged_by=judged_by,
             )
         )
     return tuple(detections)

@@ -1,0 +1,192 @@
+"""Pictures of a candidate as arrays: those of TransientX (.px), and the files of FETCH (.h5).
+
+Both hold the same two panels: frequency against time, dedispersed at the candidate's DM, and
+DM against time. Sizes, scales and units differ.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import Candidate, FilterbankHeader, Float32Array, Listed, Panels
+from ..disk import whole_file
+from ..errors import FormatError, InputError
+from .fits import Table, read_table
+
+#: More pixels than this are no picture.
+MOST_PIXELS = 1 << 22
+
+type Floats = NDArray[np.float64]
+
+
+def read_px(path: Path, dm_factor: float) -> Panels:
+    """Read the panels that TransientX saves beside a plot.
+
+    Its plane is no intensity: the best S/N over boxcars, no less than 0, of eight DMs and as
+    many samples at a time.
+
+    Parameters
+    ----------
+    dm_factor
+        What its DMs are multiplied by.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be read.
+    FormatError
+        Where it is not such a file.
+    """
+    spectrum, freqs_mhz, spectrum_s = _mesh(path, 2)
+    plane, dms, plane_s = _mesh(path, 4)
+    middle = _point(path)
+    return Panels(
+        spectrum=spectrum,
+        freqs_mhz=freqs_mhz,
+        spectrum_s=spectrum_s - middle,
+        plane=plane,
+        dms=dms * dm_factor,
+        plane_s=plane_s - middle,
+    )
+
+
+def _mesh(path: Path, axes: int) -> tuple[Float32Array, Floats, Floats]:
+    """Give values, and what rows and columns stand for."""
+    table = read_table(path, "PCOLOR", {"AXES": axes})
+    columns, rows = _vector(path, table, "XDATA"), _vector(path, table, "YDATA")
+    values = _vector(path, table, "ZDATA")
+    if len(values) != len(rows) * len(columns) or min(len(rows), len(columns)) < 2:
+        cause = f"{len(values)} values for {len(rows)} rows and {len(columns)} columns"
+        raise FormatError(path, cause, "save the image again")
+    return values.astype(np.float32).reshape(len(rows), len(columns)), rows, columns
+
+
+def _point(path: Path) -> float:
+    """Give the time of the candidate."""
+    return float(_vector(path, read_table(path, "POINT"), "XDATA")[0])
+
+
+def _vector(path: Path, table: Table, name: str) -> Floats:
+    column = table.columns.get(name)
+    if column is None or column.code != "E" or not 0 < column.count <= MOST_PIXELS:
+        raise FormatError(path, f"has no numbers called {name}", "save the image again")
+    with path.open("rb") as file:
+        file.seek(table.offset + column.offset)
+        raw = file.read(column.nbytes)
+    if len(raw) < column.nbytes:
+        raise FormatError(path, f"breaks off in {name}", "copy it again")
+    numbers = np.frombuffer(raw, ">f4").astype(np.float64)
+    return np.nan_to_num(numbers, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def read_fetch(path: Path) -> tuple[Panels, Listed, FilterbankHeader]:
+    """Read a candidate of FETCH or your.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be read.
+    FormatError
+        Where it is not such a file.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path) as file:
+            facts = dict(file.attrs)
+            spectrum = np.asarray(file["data_freq_time"], np.float32).T
+            plane = np.asarray(file["data_dm_time"], np.float32)
+        header = FilterbankHeader(
+            nchans=int(facts["nchans"]),
+            fch1_mhz=float(facts["fch1"]),
+            foff_mhz=float(facts["foff"]),
+            tsamp_s=float(facts["tsamp"]),
+            tstart_mjd=float(facts["tstart"]),
+            source_name=str(facts.get("source_name", "")),
+        )
+        dm, width = float(facts["dm"]), max(int(facts["width"]), 1)
+        listed = Listed(
+            dm=dm,
+            width_samples=width,
+            snr=float(facts["snr"]),
+            time_s=float(facts["tcand"]),
+            mjd=header.mjd(float(facts["tcand"])),
+            path=str(path),
+            line=1,
+        )
+    except FileNotFoundError as error:
+        raise InputError(path, "there is no such file", "check the name") from error
+    except (OSError, KeyError, TypeError, ValueError, InputError) as error:
+        cause = f"not a candidate of FETCH ({error})"
+        raise FormatError(path, cause, "make it with your_candmaker.py or --write-h5") from error
+    if min(*spectrum.shape, *plane.shape) < 2 or not dm > 0 or spectrum.ndim + plane.ndim != 4:
+        raise FormatError(path, "its panels have no pixels, or its DM is 0", "make it again")
+    bin_s = max(width // 2, 1) * header.tsamp_s
+    panels = Panels(
+        spectrum=np.nan_to_num(spectrum),
+        freqs_mhz=np.linspace(header.freqs_mhz[0], header.freqs_mhz[-1], len(spectrum)),
+        spectrum_s=_centred(spectrum.shape[1], bin_s),
+        plane=np.nan_to_num(plane),
+        dms=np.linspace(0, 2 * dm, len(plane)),
+        plane_s=_centred(plane.shape[1], bin_s),
+    )
+    return panels, listed, header
+
+
+def _centred(count: int, step: float) -> Floats:
+    return np.asarray((np.arange(count) - count // 2) * step, np.float64)
+
+
+def write_fetch(path: Path, panels: Panels, facts: Mapping[str, Any]) -> None:
+    """Write a candidate as FETCH and your have it.
+
+    Parameters
+    ----------
+    panels
+        Of 256 pixels, bins of half a width, DMs from 0 to twice the candidate's.
+    facts
+        Its attributes.
+
+    Raises
+    ------
+    SinkError
+        Where it cannot be written.
+    """
+    import h5py
+
+    with whole_file(path) as whole, h5py.File(whole, "w") as file:
+        file.attrs.update(facts)
+        options = {"compression": "gzip", "compression_opts": 4}
+        freq_time = file.create_dataset("data_freq_time", data=panels.spectrum.T, **options)
+        dm_time = file.create_dataset("data_dm_time", data=panels.plane, **options)
+        for dataset, labels in ((freq_time, ("time", "frequency")), (dm_time, ("dm", "time"))):
+            for number, label in enumerate(labels):
+                dataset.dims[number].label = label
+
+
+def fetch_facts(candidate: Candidate, header: FilterbankHeader) -> dict[str, Any]:
+    """Give the attributes of a candidate, as FETCH and your call them."""
+    tcand = candidate.sample * header.tsamp_s
+    return {
+        "cand_id": f"cand_tstart_{header.tstart_mjd:.12f}_tcand_{tcand:.7f}"
+        f"_dm_{candidate.dm:.5f}_snr_{candidate.snr:.5f}",
+        "tcand": tcand,
+        "dm": candidate.dm,
+        "dm_opt": candidate.dm,
+        "snr": candidate.snr,
+        "snr_opt": candidate.snr,
+        "width": candidate.width_samples,
+        "label": -1,
+        "tsamp": header.tsamp_s,
+        "native_tsamp": header.tsamp_s,
+        "nchans": header.nchans,
+        "fch1": header.fch1_mhz,
+        "foff": header.foff_mhz,
+        "channel_bandwidth": header.foff_mhz,
+        "tstart": header.tstart_mjd,
+        "nbits": header.nbits,
+        "source_name": header.source_name,
+    }
