@@ -143,6 +143,23 @@ def test_a_long_gap_is_covered_as_missing() -> None:
         assert c.searched + c.masked + c.missing + c.shed == c.stop - c.start
 
 
+@pytest.mark.parametrize("gap", [200, 1400, 3000, 500_000])
+@pytest.mark.parametrize("last", [3700, 5100])
+def test_a_pulse_just_before_a_gap_is_as_good_as_one_at_the_end(gap: int, last: int) -> None:
+    block = recorded(SKY)
+    alone = searched([Block(0, block.spectra[:last])], HEADER)
+    after = Block(last + gap, block.spectra[:2048])
+    both = searched([Block(0, block.spectra[:last]), after], HEADER)
+    expected, got = (
+        [(c.dm, c.snr) for item in items for c in item.candidates if c.sample < last]
+        for items in (alone, both)
+    )
+    assert len(got) == len(expected)
+    for one, other in zip(got, expected, strict=True):
+        # a pulse that a short gap cuts is measured on both sides of it
+        assert one == pytest.approx(other, rel=0.15, abs=3)
+
+
 def test_what_is_decided_stays_decided() -> None:
     """No candidate arrives before what an earlier coverage declared settled."""
     promised = 0

@@ -79,10 +79,13 @@ def _resampled(panels: Panels, dms: Floats, times: Floats) -> NDArray[np.float64
     """Look the plane up at DMs (n,) and times (n, m), between its pixels; NaN outside."""
     from scipy.interpolate import RegularGridInterpolator
 
-    order = np.argsort(panels.dms)
+    rows, order = np.unique(panels.dms, return_index=True)
+    columns, turn = np.unique(panels.plane_s, return_index=True)
+    if min(len(rows), len(columns)) < 2:
+        return np.full(times.shape, np.nan)
     look_up = RegularGridInterpolator(
-        (panels.dms[order], panels.plane_s),
-        panels.plane[order].astype(np.float64),
+        (rows, columns),
+        panels.plane[np.ix_(order, turn)].astype(np.float64),
         bounds_error=False,
         fill_value=np.nan,
     )

@@ -148,10 +148,13 @@ def search(gulps: Iterable[CleanGulp], plan: SearchPlan, kernel: Kernel) -> Iter
         without new samples that holds what was still waiting when the stream ended.
     """
     history, waiting = History(), Waiting(plan)
+    none = [np.empty(0, TRIGGER)] * len(plan.plans)
     stop = None
     for gulp in gulps:
         if stop is not None and gulp.start > stop:
-            yield Searched(_missing(stop, gulp.start, plan), (), history)
+            # what is due in the gap must be measured before the gulp behind it takes its place
+            new, storm = waiting.settle(none, gulp.start - plan.hold, history, gulp.start - stop)
+            yield Searched(_missing(stop, gulp.start, plan, len(new), storm), new, history)
         history = history.extend(gulp, plan.memory)
         pieces = [gulp, *(gulp.part(part.channels) for part in plan.subbands)]
         peaks = [screen(piece, one, kernel) for piece, one in zip(pieces, plan.plans, strict=True)]
@@ -159,7 +162,6 @@ def search(gulps: Iterable[CleanGulp], plan: SearchPlan, kernel: Kernel) -> Iter
         yield Searched(_coverage(gulp, plan, len(new), storm), new, history)
         stop = gulp.last
     if stop is not None:
-        none = [np.empty(0, TRIGGER)] * len(plan.plans)
         new, storm = waiting.settle(none, np.inf, history, plan.hold)
         yield Searched(_end(stop, len(new), storm), new, history)
 
@@ -228,14 +230,16 @@ def _coverage(gulp: CleanGulp, plan: SearchPlan, candidates: int, storm: bool) -
     )
 
 
-def _missing(start: int, stop: int, plan: SearchPlan) -> Coverage:
+def _missing(start: int, stop: int, plan: SearchPlan, candidates: int, storm: bool) -> Coverage:
     return Coverage(
         start=start,
         stop=stop,
         searched=0,
         masked=0,
         missing=stop - start,
-        decided_to=_decided(start, plan),
+        candidates=candidates,
+        storm=storm,
+        decided_to=_decided(stop, plan),
     )
 
 
