@@ -30,7 +30,7 @@ from .test_floors import FILES, FLOOR, room_of
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 OPERATIONS = (DOCS / "operations.md").read_text()
-TUTORIALS = ("search", "detection", "listen")
+TUTORIALS = ("search", "detection", "listen", "lists")
 PORTS = ("5757", "5758")
 
 
@@ -251,6 +251,17 @@ def test_the_tutorials_do_what_they_say(followed: tuple[Path, dict[str, str]]) -
     assert [int(n) for n in re.findall(r"^tutorial (\d+): ", said["listen"], re.MULTILINE)] == list(
         range(1, len([line for line in heard if line.startswith("tutorial ")]) + 1)
     )
+    counts = json.loads((folder / "judged" / "agreement.json").read_text())
+    assert {name: counts[name] for name in ("lines", "unread", "candidates", "confirmed")} == {
+        "lines": 7,
+        "unread": 1,
+        "candidates": 6,
+        "confirmed": 5,
+    }
+    assert (counts["both"], counts["additional"]) == (5, 0)
+    assert "not to be read                                  1" in said["lists"]
+    assert said["lists"].count(", both\n") == 5
+    assert "lines 2, 7, both" in said["lists"]
 
 
 @pytest.mark.slow
