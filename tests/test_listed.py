@@ -135,6 +135,27 @@ def test_what_lies_at_the_edge_is_partial_and_what_lies_outside_is_left() -> Non
     assert len(found) + len(left) == 3
 
 
+@pytest.mark.parametrize("gap", [300, 3000, 500_000])
+def test_lines_just_before_a_gap_are_measured_before_it(gap: int) -> None:
+    plan, last = plan_for(HEADER), 5100
+    block = recorded(SKY)
+    blocks = [
+        Block(0, block.spectra[:last]),
+        Block(last + gap, block.spectra[: 2 * plan.gulp]),
+    ]
+    rows = [row_of(pulse) for pulse in (PULSES[2], PULSES[3])]
+    (places,), _ = place(rows, [WHOLE])
+    cleaned = clean(gulps(blocks, plan.gulp), plan.search.halos, plan.baseline)
+    left: list[Listed] = []
+    items = join(search(cleaned, plan.search, kernel()), places, plan.search, left)
+    found = [one for item in items for one in item.candidates if one.listed]
+    assert not left
+    assert [is_that(one, pulse) for one, pulse in zip(found, PULSES[2:4], strict=True)] == [
+        True
+    ] * 2
+    assert all(one.searched for one in found)
+
+
 @FEW
 @given(st.lists(st.integers(1, 3000), max_size=6), st.booleans())
 def test_however_a_stream_is_cut_listed_candidates_are_the_same(

@@ -38,7 +38,9 @@ def join(
     for item in searched:
         # a stretch without samples marks the end of what waits
         ended = item.coverage.start == item.coverage.stop
-        reached = item.history.gulps[-1].stop if item.history.gulps else 0
+        # a gap is reached too: what lies before it is measured while its samples are there
+        reached = max((one.stop for one in item.history.gulps), default=0)
+        reached = max(reached, item.coverage.stop)
         while waiting and waiting[-1].complete(plan) <= reached:
             pool += _measured(waiting.pop(), item.history, plan, left)
         if ended:
