@@ -8,11 +8,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..data import Detection, Float32Array
 from ..disk import write_whole
-from ..plots import plot_agreement, plot_sheet
+from ..plots import plot_agreement, plot_images
 from ..plots.sheet import COLUMNS
 from ..wire import DetectionMessage
 
@@ -123,7 +121,7 @@ class Disagreements:
     """Images of what lists and we do not agree on, the brightest of each kind."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, list[tuple[float, int, Float32Array]]] = {}
+        self._kept: dict[str, list[tuple[float, int, str, Float32Array]]] = {}
         self._number = count()
 
     def take(self, detections: Iterable[Detection]) -> None:
@@ -133,21 +131,21 @@ class Disagreements:
             if kind is None or one.image is None:
                 continue
             kept = self._kept.setdefault(kind, [])
-            heapq.heappush(kept, (one.candidate.snr, next(self._number), one.image))
+            found = one.candidate
+            title = f"DM {found.dm:.1f}\nS/N {found.snr:.1f}, p {one.probability:.2f}"
+            heapq.heappush(kept, (found.snr, next(self._number), title, one.image))
             if len(kept) > MOST_SHOWN:
                 heapq.heappop(kept)
 
     def draw(self, candidates: Sequence[DetectionMessage], folder: Path) -> None:
         """Draw all candidates by verdict, and a sheet of the images, if there are any."""
         plot_agreement(candidates, folder / f"{AGREEMENT}.png")
-        rows = {}
-        for kind, kept in self._kept.items():
-            images = [image for *_, image in sorted(kept, key=lambda one: -one[0])]
-            for first in range(0, len(images), COLUMNS):
-                name = kind if first == 0 else f"{kind}, {first // COLUMNS + 1}"
-                rows[name] = np.array(images[first : first + COLUMNS])
-        if rows:
-            plot_sheet(rows, folder / DISAGREEMENTS)
+        groups = {
+            kind: [(title, image) for *_, title, image in sorted(kept, key=lambda one: -one[0])]
+            for kind, kept in sorted(self._kept.items())
+        }
+        if groups:
+            plot_images(groups, folder / DISAGREEMENTS)
 
 
 def _kind(one: Detection) -> str | None:

@@ -10,7 +10,7 @@ from .detection import plot_detection
 from .dt import by_resolution, plot_dt
 from .found import plot_found
 from .judging import plot_recall, plot_reliability, plot_roc
-from .sheet import plot_sheet
+from .sheet import plot_images, plot_sheet
 from .versus import plot_versus
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "plot_detection",
     "plot_dt",
     "plot_found",
+    "plot_images",
     "plot_recall",
     "plot_reliability",
     "plot_roc",
