@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -19,11 +20,11 @@ from .data import Budget, Coverage, Detection, FilterbankHeader, Listed, Report
 from .dedisperse import Kernel
 from .disk import make_folder, write_whole
 from .dispersion import dm_per_sample, sweep_s
-from .errors import InputError, MlppaError
+from .errors import FormatError, InputError, MlppaError
 from .formats.lists import Flaw, read_list
 from .formats.panels import fetch_facts, write_fetch
 from .listed import Observation, Place, named_data, observations, place, stretches
-from .listed.agreement import Agreement, Disagreements
+from .listed.agreement import AGREEMENT, DISAGREEMENTS, Agreement, Disagreements
 from .listed.alone import Homeless, header_of, judge_lines
 from .listed.lines import Lines, key_of
 from .listed.once import Once
@@ -59,6 +60,12 @@ LONGEST_SWEEP_S = 60.0
 #: Boxcars that lists ask for are as long as this, at most.
 WIDEST_MS = 500.0
 
+#: So long a line waits for the rest of its sweep, where the data are still being written, ...
+PATIENCE_S = 20.0
+
+#: ... and for so much more, that its image needs.
+IMAGE_S = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class _Run:
@@ -67,7 +74,7 @@ class _Run:
     kernel: Kernel
     journal: Journal
     sinks: Sequence[Sink]
-    once: Once | None
+    once: Once
 
 
 class Confirmation:
@@ -116,6 +123,7 @@ class Confirmation:
         self._disagreements = Disagreements()
         self._stopwatch = Stopwatch()
         self._stopped = False
+        self._has_searched = False
         self._source: FileSource | None = None
         make_folder(config.output)
 
@@ -148,7 +156,10 @@ class Confirmation:
             journal = stack.enter_context(
                 closing(Journal(config.output / JOURNAL, config.stream, self._run_key()))
             )
-            remove_results(config.output, config.stream)
+            if self._follower is None:
+                # of lists that are followed it is the same run as before
+                remove_results(config.output, config.stream)
+            _remove_pages(config.output)
             kernel = stack.enter_context(closing(Engine(config.search.threads)))
             nbits = self._known[0].header.nbits if self._known else 8
             warm_up(self._classifier.res, nbits, kernel)
@@ -163,28 +174,42 @@ class Confirmation:
 
     def _read(self) -> Iterator[Listed | Flaw]:
         """Read lists, and candidates of FETCH, which are lists of one."""
+        seen: list[Listed | Flaw] = []
         for path in map(Path, self.config.lists.files):
             if path.suffix in FETCH_FILES:
-                yield self._pictures.read(path)
+                seen.append(self._pictures.read(path))
             else:
                 yield from read_list(path)
+        first = next(iter(seen), None)
+        if isinstance(first, Flaw) and all(isinstance(one, Flaw) for one in seen):
+            raise FormatError(first.path, first.cause, "give candidates of FETCH or your")
+        yield from seen
 
-    def _remembered(self, journal: Journal) -> Once | None:
-        """Of lists that are followed, know what was judged before."""
+    def _remembered(self, journal: Journal) -> Once:
+        """Know what was told, and of lists that are followed what was judged, before."""
         if self._follower is None:
-            return None
-        rows = (row for one in journal.candidates() for row in one.listed)
-        self._lines.known |= {key_of(row, row.mjd) for row in rows}
-        return Once(journal.detections())
+            return Once()
+        every = list(journal.candidates())
+        for row in chain.from_iterable(one.listed for one in every):
+            self._lines.remember(key_of(row))
+        return Once(every, growing=True)
 
     def _batches(self) -> Iterator[list[Listed]]:
         """Give the lines to be judged: once, or whenever there are new ones."""
         if self._follower is None:
             yield self._rows
             return
+        late: list[tuple[float, Listed]] = []
         for found in self._follower.batches():
-            if rows := self._lines.fresh(found):
-                yield rows
+            now = time.monotonic()
+            late += [(now + PATIENCE_S, row) for row in self._lines.fresh(found)]
+            known = self._data([row for _, row in late]) if late else []
+            ready = [row for until, row in late if until <= now or not _is_coming(row, known)]
+            late = [(until, row) for until, row in late if row not in ready]
+            if ready:
+                yield ready
+        if late:
+            yield [row for _, row in late]
 
     def _judge(self, rows: Sequence[Listed], run: _Run) -> Iterator[Report]:
         """Judge lines by their pictures, by the data, or by themselves."""
@@ -193,10 +218,19 @@ class Confirmation:
         yield from self._judge_seen(seen, run)
         places, homeless = place(unseen, known)
         for observation, here in zip(known, places, strict=True):
-            if here or self._searches:
-                left: list[Listed] = []
-                yield from self._look_up(observation, here, left, run)
-                homeless += [(row, observation) for row in left]
+            near, far = here, []
+            if self._searches:
+                # what our search does not reach is looked up by itself: it stays as fast as it is
+                most = self.config.search.dm_max
+                near = [one for one in here if one.listed.dm <= most]
+                far = [one for one in here if one.listed.dm > most]
+                self._has_searched = True
+            left: list[Listed] = []
+            if near or self._searches:
+                yield from self._look_up(observation, near, left, run, searching=self._searches)
+            if far and not self._given_up:
+                yield from self._look_up(observation, far, left, run, searching=False)
+            homeless += [(row, observation) for row in left]
         if not self._given_up:
             model = self.config.lists.model
             judged = judge_lines(
@@ -220,7 +254,10 @@ class Confirmation:
         """Give the data that are known by now: those of lists that grow may have grown."""
         uris = list(self.config.input)
         if self._follower:
-            self._known = observations(uris)
+            try:
+                self._known = observations(uris)
+            except MlppaError as error:
+                log.warning("%s; what is known of the data is as before", error)
         found = []
         for name in named_data(rows, uris):
             try:
@@ -232,11 +269,17 @@ class Confirmation:
         return observations([*uris, *found]) if found else self._known
 
     def _look_up(
-        self, observation: Observation, places: Sequence[Place], left: list[Listed], run: _Run
+        self,
+        observation: Observation,
+        places: Sequence[Place],
+        left: list[Listed],
+        run: _Run,
+        *,
+        searching: bool,
     ) -> Iterator[Report]:
         """Measure the candidates of an observation, and search it, too, where that is wanted."""
-        config, timed, searching = self.config, self._stopwatch.timed, self._searches
-        settings = _as_far_as(config.search, observation, places, searching=searching)
+        config, timed = self.config, self._stopwatch.timed
+        settings = config.search if searching else _as_far_as(config.search, observation, places)
         plan = Plan.make(settings, observation.header, self._classifier.res)
         within = plan.search.max_sweep
         near = [one for one in places if one.sweep(plan.search) <= within]
@@ -262,8 +305,8 @@ class Confirmation:
             stopwatch=self._stopwatch,
         )
         with closing(source), closing(pipeline(parts)) as found:
-            fresh = run.once.only(found, plan.search, origin) if run.once else found
-            reports = publish(self._guard(fresh, run.journal), run.journal, run.sinks, origin)
+            fresh = self._guard(run.once.only(found, origin), run.journal)
+            reports = publish(fresh, run.journal, run.sinks, origin)
             for report in timed("publish", reports):
                 self._write_panels(report, origin)
                 for _ in timed("plot", draw_pulses(report, origin, config.output)):
@@ -311,7 +354,8 @@ class Confirmation:
             )
             report = Report(coverage, Budget(dt_s=0.0, budget_s=0.0), detections)
             origin = replace(self._origin(header, model), images=False)
-            yield from publish([report], run.journal, run.sinks, origin)
+            fresh = run.once.only([report], origin)
+            yield from publish(fresh, run.journal, run.sinks, origin)
 
     def _origin(self, header: FilterbankHeader, model: str) -> Origin:
         card = model_card(model)
@@ -347,7 +391,7 @@ class Confirmation:
             found.candidates,
             repeated=lines.repeated,
             unread=lines.unread,
-            searched=self._searches and bool(self._known),
+            searched=self._has_searched,
         )
         self.agreement.write(output)
         if lines.flaws:
@@ -384,7 +428,10 @@ class Confirmation:
             "classify": config.classify.model_dump(include={"min_probability"}),
         }
         if self._follower is None:
-            files = [Path(uri) for uri in chain(config.input, config.lists.files)]
+            named = [path for row in self._rows for path in _beside(row)]
+            data = named_data(self._rows, config.input)
+            files = [Path(uri) for uri in chain(config.input, config.lists.files, data)]
+            files += sorted({path for path in named if path.is_file()})
             facts |= {
                 "files": [
                     (str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns)
@@ -402,25 +449,45 @@ def _as_far_as(
     settings: SearchSettings,
     observation: Observation,
     places: Sequence[Place],
-    *,
-    searching: bool,
 ) -> SearchSettings:
-    """Choose how far to look: as far as the lists do, unless told otherwise."""
+    """Choose how far to look up candidates: as far as they are, unless told otherwise."""
     header, given = observation.header, settings.model_fields_set
     changes: dict[str, float] = {}
     if "dm_max" not in given:
         longest = min(LONGEST_SWEEP_S, observation.stop_s)
         dms = [one.listed.dm for one in places]
         fine = [dm for dm in dms if sweep_s(dm, header.freqs_mhz) <= longest]
-        least = settings.dm_max if searching else 0.0
         unit_dm = dm_per_sample(header.freqs_mhz, header.tsamp_s)
-        changes["dm_max"] = max(least, 1.1 * max(fine, default=0.0) + 64 * unit_dm)
+        changes["dm_max"] = 1.1 * max(fine, default=0.0) + 64 * unit_dm
     if "width_max_ms" not in given:
         tsamp_ms = 1e3 * header.tsamp_s
         widest = 2 * max((one.width_samples for one in places), default=1) * tsamp_ms
-        least = settings.width_max_ms if searching else 16 * tsamp_ms
-        changes["width_max_ms"] = max(least, min(widest, WIDEST_MS))
+        changes["width_max_ms"] = max(16 * tsamp_ms, min(widest, WIDEST_MS))
     return settings.model_copy(update=changes)
+
+
+def _is_coming(row: Listed, known: Iterable[Observation]) -> bool:
+    """Whether the end of a candidate's sweep may be yet to be written to data that grow."""
+    ends = [(one.seconds(row), one) for one in known if row.mjd is not None]
+    last = [
+        (arrival + sweep_s(row.dm, one.header.freqs_mhz) + IMAGE_S, one.stop_s)
+        for arrival, one in ends
+        if 0 <= arrival <= one.stop_s + LONGEST_SWEEP_S
+    ]
+    return bool(last) and all(needed > stop for needed, stop in last)
+
+
+def _beside(row: Listed) -> list[Path]:
+    """Give the picture that TransientX may have saved with a line."""
+    name = Path(row.plot or "").stem
+    return [Path(row.path).parent / f"{name}.px"] if name else []
+
+
+def _remove_pages(folder: Path) -> None:
+    """Take away what an earlier run told of its lists."""
+    names = (f"{AGREEMENT}.txt", f"{AGREEMENT}.json", f"{AGREEMENT}.png", DISAGREEMENTS, FLAWS)
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _follower(lists: Sequence[str]) -> Follower | None:

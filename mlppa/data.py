@@ -447,7 +447,8 @@ class Detection:
     ``picture`` is for plots only and None where no plot was asked for. ``judged_by`` says
     what the verdict rests on: the "data", an "image" that came with a list, or the "list";
     ``image`` is what the network saw, shape (RES, RES), and ``panels`` what other
-    classifiers want to see, where that was asked for.
+    classifiers want to see, where that was asked for. ``again`` counts those that were
+    called the same before: a name is given once.
     """
 
     candidate: Candidate
@@ -459,6 +460,7 @@ class Detection:
     judged_by: JudgedBy = "data"
     image: Float32Array | None = None
     panels: Panels | None = None
+    again: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

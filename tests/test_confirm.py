@@ -1,6 +1,7 @@
 """The command that judges lists: files, bad input, and lists that grow while it runs."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -340,3 +341,129 @@ def test_a_data_file_of_another_time_holds_none_of_them(
     every = told(tmp_path / "out")
     assert {one.judged_by for one in every} == {"list"}
     assert all(one.partial for one in every)
+
+
+def counted(folder: Path) -> tuple[int, int, int]:
+    """Give the lines that are in some message, those said again, and those unread."""
+    agreement = json.loads((folder / "agreement.json").read_text())
+    listed = sum(len(one.listed) for one in told(folder))
+    assert listed == agreement["lines"]
+    return listed, agreement["repeated"], agreement["unread"]
+
+
+def test_every_line_is_in_one_message_or_counted(call: Call, sky: Path, tmp_path: Path) -> None:
+    """A pulse in two files of one beam has one name: the second is a repeat of the first."""
+    twin = tmp_path / "twin.fil"
+    shutil.copy(sky, twin)
+    lines = [line_of(PULSES[2], file=str(sky)), line_of(PULSES[2], file=str(twin))]
+    lines += [
+        lines[0],
+        "broken\n",
+        line_of(PULSES[3], file="nowhere.fil").replace("60000", "50000"),
+    ]
+    path = tmp_path / "two.cands"
+    path.write_text("".join(lines))
+    assert call("classify", path, "-o", tmp_path / "out", "--no-search", "-q").code == 0
+    assert counted(tmp_path / "out") == (3, 1, 1)
+    by_label = {one.label: one for one in told(tmp_path / "out") if one.judged_by == "data"}
+    assert by_label["rfi"].reason == f"repeat: of {by_label['pulse'].id}"
+    assert by_label["rfi"].id == f"{by_label['pulse'].id}-r1"
+
+
+@pytest.mark.parametrize("text", ["", "# nothing tonight\n\n"])
+def test_a_quiet_night_is_no_error(text: str, call: Call, sky: Path, tmp_path: Path) -> None:
+    path = tmp_path / "quiet.cands"
+    path.write_text(text)
+    out = tmp_path / "out"
+    ended = call("classify", path, "-o", out)
+    assert (ended.code, ended.err) == (0, "")
+    assert counted(out) == (0, 0, 0)
+    assert (out / "detections.jsonl").read_bytes() == b""
+    assert call("classify", path, "--data", sky, "-o", out, "-q").code == 0
+    assert json.loads((out / "agreement.json").read_text())["additional"] == len(PULSES)
+
+
+def test_data_that_come_later_begin_another_run(
+    call: Call, sky: Path, cands: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert call("classify", cands, "-o", out, "-q").code == 0
+    assert {one.judged_by for one in told(out)} == {"list"}
+    shutil.copy(sky, cands.parent)
+    assert call("classify", cands, "-o", out, "-q").code == 0
+    assert {one.judged_by for one in told(out)} == {"data"}
+    assert counted(out)[0] == 7
+    assert json.loads((out / "agreement.json").read_text())["searched"] is True
+
+
+def test_data_of_another_band_are_not_taken(call: Call, cands: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.fil"
+    write_filterbank(replace(SKY, header=replace(HEADER, fch1_mhz=800.0, foff_mhz=-1.0)), other)
+    assert call("classify", cands, "--data", other, "-o", tmp_path / "out", "-q").code == 0
+    assert {one.judged_by for one in told(tmp_path / "out") if one.listed} == {"list"}
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("a.cand", "9.1\t1602\t1e300\t1\t494\t475.388\t1\t1600\t1604"),
+        ("a.singlepulse", "475.39 15.71 -1e300 1602 2"),
+        ("a.cands", line_of(PULSES[1]).replace("1185", "1e-10")),
+        ("a.cands", line_of(PULSES[1], file="x" * 300 + ".fil")),
+        ("a.cands", line_of(PULSES[1]).replace("sky_01.png", ".")),
+        ("a.csv", "mjd,dm\r60000,3\r"),
+    ],
+)
+def test_one_odd_line_does_not_end_the_run(
+    name: str, line: str, call: Call, sky: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_text(line)
+    good = tmp_path / "good.cands"
+    good.write_text(line_of(PULSES[0]))
+    words = ("--data", sky, "-o", tmp_path / "out", "-q", "--no-search", "--images", "px")
+    assert call("classify", good, path, *words).code in (0, 3)
+    (tmp_path / "c.cands").write_text(line_of(PULSES[0]) + line)
+    assert call("classify", tmp_path / "c.cands", *words).code == 0
+
+
+def test_a_list_that_is_written_anew_in_place_is_read_anew(tmp_path: Path) -> None:
+    path = tmp_path / "x.cands"
+    follower = Follower(f"transientx://{path}")
+    batches = follower.batches()
+    path.write_text(line_of(PULSES[0]) + line_of(PULSES[1]))
+    assert len(next(batches)) == 2
+    # as long as it was and longer, at the same place on the disk
+    path.write_text("".join(line_of(one) for one in PULSES[1:]))
+    found = next(batches)
+    assert [one.line for one in found] == [1, 2, 3, 4]
+    # what is written to it until it goes is not lost
+    with path.open("a") as file:
+        file.write(line_of(PULSES[0]))
+    path.unlink()
+    assert [one.line for one in next(batches)] == [5]
+    follower.close()
+
+
+def test_what_cannot_be_followed_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    os.mkfifo(tmp_path / "pipe.cands")
+    (tmp_path / "folder.cands").mkdir()
+    follower = Follower(f"transientx://{tmp_path}/*.cands")
+    batches = follower.batches()
+    assert [next(batches) for _ in range(3)] == [[]] * 3
+    assert sorted(Path(one.args[0]).name for one in caplog.records if one.args) == [
+        "folder.cands",
+        "pipe.cands",
+    ]
+    follower.close()
+
+
+def test_absurd_widths_cost_nothing(call: Call, sky: Path, tmp_path: Path) -> None:
+    path = tmp_path / "wide.cand"
+    path.write_text("9.1\t3600\t3.6\t24\t494\t210.0\t1\t3500\t3700\n")
+    began = time.monotonic()
+    assert call("classify", path, "--data", sky, "-o", tmp_path / "out", "-q").code == 0
+    assert time.monotonic() - began < 60
+    assert counted(tmp_path / "out") == (1, 0, 0)

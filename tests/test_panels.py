@@ -83,8 +83,33 @@ def test_what_is_no_file_of_fetch_is_refused(content: bytes, tmp_path: Path) -> 
         read_fetch(tmp_path / "nowhere.h5")
     with h5py.File(path, "w") as file:
         file["data_freq_time"] = file["data_dm_time"] = np.zeros(3)
-    with pytest.raises(FormatError, match="not a candidate of FETCH"):
+    with pytest.raises(FormatError, match="panels of shapes"):
         read_fetch(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({name: value} for name in ("dm", "snr", "tcand") for value in (np.nan, np.inf, 1e300)),
+        *({"width": np.inf}, {"nchans": np.inf}, {"dm": 0.0}, {"tsamp": -1.0}),
+    ],
+    ids=str,
+)
+def test_numbers_that_cannot_be_are_refused(
+    changes: dict[str, float],
+    cut: list[tuple[Candidate, Panels, np.ndarray, np.ndarray]],
+    tmp_path: Path,
+    call: Call,
+) -> None:
+    one, panels, *_ = cut[0]
+    good, bad = tmp_path / "good.h5", tmp_path / "bad.h5"
+    write_fetch(good, panels, fetch_facts(one, HEADER))
+    write_fetch(bad, panels, fetch_facts(one, HEADER) | changes)
+    with pytest.raises(FormatError):
+        read_fetch(bad)
+    assert call("classify", bad, "-o", tmp_path / "out").code == 3
+    assert call("classify", good, bad, "-o", tmp_path / "out", "-q").code == 0
+    assert len(told(tmp_path / "out")) == 1
 
 
 def test_resampled_panels_look_like_images_of_our_own(

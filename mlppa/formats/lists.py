@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from ..data import HIGHEST_MHZ, LAST_MJD, Listed
 from ..dispersion import K_DM
@@ -24,6 +25,8 @@ K_HEIMDALL = 4.15e3
 MOST_DM = 1e5
 MOST_WIDTH_MS = 1e4
 MOST_TIME_S = 1e9
+MOST_SNR = 1e9
+MOST_SAMPLES = 1 << 31
 
 #: What heimdall counts samples with; a count before the first sample is as far below these.
 WRAPS = (1 << 32, 1 << 64)
@@ -103,7 +106,7 @@ class ListReader:
             return None
         try:
             if len(text) > LONGEST_LINE:
-                raise LineError(f"a line of {len(text)} characters")
+                raise LineError(f"a line of more than {LONGEST_LINE} characters")
             if self._parse is None:
                 self._parse = _by_content(text)
                 if "," in text:
@@ -130,7 +133,7 @@ def read_list(path: Path) -> Iterator[Listed | Flaw]:
     good = False
     try:
         with path.open("rb") as file:
-            for raw in file:
+            while raw := _line(file):
                 found = reader.read(raw.decode("utf-8", "replace"))
                 parts = found if isinstance(found, tuple) else (found,)
                 for part in parts:
@@ -144,6 +147,15 @@ def read_list(path: Path) -> Iterator[Listed | Flaw]:
     if first is not None and not good:
         cause = f"no line is a candidate; line {first.line}: {first.cause}"
         raise FormatError(path, cause, _REMEDY)
+
+
+def _line(file: BinaryIO) -> bytes:
+    """Read a line; of one that is too long so much that it shows."""
+    line = file.readline(LONGEST_LINE + 2)
+    rest = line
+    while rest and not rest.endswith(b"\n"):
+        rest = file.readline(1 << 20)
+    return line
 
 
 def _by_name(path: Path) -> Parse | None:
@@ -205,6 +217,10 @@ def _heimdall(text: str) -> tuple[Listed, str | None]:
     if wrap is not None:
         count, time_s = count - wrap, None
         remark = f"sample {sample} is taken for {count}: it has wrapped"
+    if time_s is not None:
+        time_s = _within(time, "time", -MOST_TIME_S, MOST_TIME_S)
+    elif count < -MOST_SAMPLES:
+        raise LineError(f"the sample is {sample}")
     listed = Listed(
         dm=_dm(dm, K_HEIMDALL),
         width_samples=1 << int(_within(log2_width, "filter", 0, 24)),
@@ -225,7 +241,7 @@ def _presto(text: str) -> tuple[Listed, str | None]:
         dm=_dm(dm, K_PRESTO),
         width_samples=int(_within(width, "downfact", 1, 1 << 24)),
         snr=_snr(sigma),
-        time_s=_number(time, "time"),
+        time_s=_within(time, "time", -MOST_TIME_S, MOST_TIME_S),
         sample=_integer(sample, "sample"),
     )
     return listed, _remark(listed)
@@ -233,7 +249,7 @@ def _presto(text: str) -> tuple[Listed, str | None]:
 
 def _csv(heading: str) -> Parse:
     """Read columns by the names in the first line."""
-    names = [name.strip().lower() for name in next(csv.reader([heading]))]
+    names = [name.strip().lower() for name in _cells(heading)]
     place = {
         field: names.index(name)
         for field, known in NAMES.items()
@@ -244,7 +260,7 @@ def _csv(heading: str) -> Parse:
         raise LineError("the first line names no dm and mjd or time_s")
 
     def parse(text: str) -> tuple[Listed, str | None]:
-        words = next(csv.reader([text]))
+        words = _cells(text)
         if len(words) != len(names):
             raise LineError(f"{len(words)} columns instead of {len(names)}")
         said = {field: words[at].strip() for field, at in place.items() if words[at].strip()}
@@ -272,6 +288,13 @@ def _csv(heading: str) -> Parse:
     return parse
 
 
+def _cells(text: str) -> list[str]:
+    try:
+        return next(csv.reader([text]), [])
+    except csv.Error as error:
+        raise LineError(f"no line of a CSV ({error})") from None
+
+
 def _remark(listed: Listed) -> str | None:
     """Say what is odd about a candidate that is used all the same."""
     if listed.width_ms == 0:
@@ -286,8 +309,8 @@ def _snr(word: str) -> float | None:
     try:
         value = float(word)
     except ValueError:
-        raise LineError(f"the S/N is {word!r}, no number") from None
-    return value if math.isfinite(value) else None
+        raise LineError(f"the S/N is {word[:40]!r}, no number") from None
+    return value if abs(value) <= MOST_SNR else None
 
 
 def _dm(word: str, constant: float) -> float:
@@ -297,7 +320,7 @@ def _dm(word: str, constant: float) -> float:
 def _within(word: str, what: str, low: float, high: float) -> float:
     value = _number(word, what)
     if not low <= value <= high:
-        raise LineError(f"the {what} is {word}, not between {low:g} and {high:g}")
+        raise LineError(f"the {what} is {word[:40]}, not between {low:g} and {high:g}")
     return value
 
 
@@ -307,7 +330,7 @@ def _number(word: str, what: str) -> float:
     except ValueError:
         raise LineError(f"the {what} is {word[:40]!r}, no number") from None
     if not math.isfinite(value):
-        raise LineError(f"the {what} is {word}")
+        raise LineError(f"the {what} is {word[:40]}")
     return value
 
 

@@ -4,6 +4,7 @@ Both hold the same two panels: frequency against time, dedispersed at the candid
 DM against time. Sizes, scales and units differ.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import Candidate, FilterbankHeader, Float32Array, Listed, Panels
+from ..data import (
+    HIGHEST_MHZ,
+    LOWEST_MHZ,
+    Candidate,
+    FilterbankHeader,
+    Float32Array,
+    Listed,
+    Panels,
+)
 from ..disk import whole_file
 from ..errors import FormatError, InputError
 from .fits import Table, read_table
+from .lists import MOST_DM, MOST_SNR, MOST_TIME_S, MOST_WIDTH_MS
+
+#: No value of a picture is further from 0, whatever its units.
+MOST_VALUE = 1e9
 
 #: More pixels than this are no picture.
 MOST_PIXELS = 1 << 22
@@ -43,6 +56,7 @@ def read_px(path: Path, dm_factor: float) -> Panels:
     spectrum, freqs_mhz, spectrum_s = _mesh(path, 2)
     plane, dms, plane_s = _mesh(path, 4)
     middle = _point(path)
+    _check_axes(path, freqs_mhz, spectrum_s, dms, plane_s)
     return Panels(
         spectrum=spectrum,
         freqs_mhz=freqs_mhz,
@@ -55,7 +69,7 @@ def read_px(path: Path, dm_factor: float) -> Panels:
 
 def _mesh(path: Path, axes: int) -> tuple[Float32Array, Floats, Floats]:
     """Give values, and what rows and columns stand for."""
-    table = read_table(path, "PCOLOR", {"AXES": axes})
+    table = _table(path, "PCOLOR", {"AXES": axes})
     columns, rows = _vector(path, table, "XDATA"), _vector(path, table, "YDATA")
     values = _vector(path, table, "ZDATA")
     if len(values) != len(rows) * len(columns) or min(len(rows), len(columns)) < 2:
@@ -64,9 +78,28 @@ def _mesh(path: Path, axes: int) -> tuple[Float32Array, Floats, Floats]:
     return values.astype(np.float32).reshape(len(rows), len(columns)), rows, columns
 
 
+def _check_axes(
+    path: Path, freqs_mhz: Floats, spectrum_s: Floats, dms: Floats, plane_s: Floats
+) -> None:
+    """Refuse axes that cannot be those of a picture."""
+    rising = all((np.diff(times) > 0).all() for times in (spectrum_s, plane_s))
+    bands = len(np.unique(freqs_mhz)) == len(freqs_mhz)
+    near = (freqs_mhz >= LOWEST_MHZ).all() and (freqs_mhz <= HIGHEST_MHZ).all()
+    if not (rising and bands and near and (dms >= 0).all() and (dms <= MOST_DM).all()):
+        cause = "times do not rise, or frequencies or DMs cannot be"
+        raise FormatError(path, cause, "save the image again")
+
+
 def _point(path: Path) -> float:
     """Give the time of the candidate."""
-    return float(_vector(path, read_table(path, "POINT"), "XDATA")[0])
+    return float(_vector(path, _table(path, "POINT", {}), "XDATA")[0])
+
+
+def _table(path: Path, name: str, where: Mapping[str, int]) -> Table:
+    try:
+        return read_table(path, name, where)
+    except FormatError as error:  # it names the header, not the file
+        raise FormatError(path, f"{error.thing} {error.cause}", "save the image again") from error
 
 
 def _vector(path: Path, table: Table, name: str) -> Floats:
@@ -79,7 +112,12 @@ def _vector(path: Path, table: Table, name: str) -> Floats:
     if len(raw) < column.nbytes:
         raise FormatError(path, f"breaks off in {name}", "copy it again")
     numbers = np.frombuffer(raw, ">f4").astype(np.float64)
-    return np.nan_to_num(numbers, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.asarray(_plain(numbers), np.float64)
+
+
+def _plain(values: NDArray[np.floating]) -> Any:
+    """Take what is no number for 0, and what no noise can be for the most that is sensible."""
+    return np.clip(np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0), -MOST_VALUE, MOST_VALUE)
 
 
 def read_fetch(path: Path) -> tuple[Panels, Listed, FilterbankHeader]:
@@ -94,11 +132,15 @@ def read_fetch(path: Path) -> tuple[Panels, Listed, FilterbankHeader]:
     """
     import h5py
 
+    remedy = "make it with your_candmaker.py or --write-h5"
     try:
         with h5py.File(path) as file:
             facts = dict(file.attrs)
-            spectrum = np.asarray(file["data_freq_time"], np.float32).T
-            plane = np.asarray(file["data_dm_time"], np.float32)
+            shapes = [file[name].shape for name in ("data_freq_time", "data_dm_time")]
+            if not all(len(s) == 2 and min(s) > 1 and math.prod(s) <= MOST_PIXELS for s in shapes):
+                raise FormatError(path, f"panels of shapes {shapes}", remedy)
+            spectrum = _plain(np.asarray(file["data_freq_time"], np.float32).T)
+            plane = _plain(np.asarray(file["data_dm_time"], np.float32))
         header = FilterbankHeader(
             nchans=int(facts["nchans"]),
             fch1_mhz=float(facts["fch1"]),
@@ -107,29 +149,35 @@ def read_fetch(path: Path) -> tuple[Panels, Listed, FilterbankHeader]:
             tstart_mjd=float(facts["tstart"]),
             source_name=str(facts.get("source_name", "")),
         )
-        dm, width = float(facts["dm"]), max(int(facts["width"]), 1)
-        listed = Listed(
-            dm=dm,
-            width_samples=width,
-            snr=float(facts["snr"]),
-            time_s=float(facts["tcand"]),
-            mjd=header.mjd(float(facts["tcand"])),
-            path=str(path),
-            line=1,
-        )
+        dm, snr, tcand = (float(facts[name]) for name in ("dm", "snr", "tcand"))
+        width = max(int(facts["width"]), 1)
+        width_ms = width * header.tsamp_s * 1e3
+        fine = 0 < dm <= MOST_DM and abs(snr) <= MOST_SNR and abs(tcand) <= MOST_TIME_S
+        if not (fine and width_ms <= MOST_WIDTH_MS):
+            cause = f"a DM of {dm:g}, S/N {snr:g}, width {width} at {tcand:g} s"
+            raise FormatError(path, cause, remedy)
     except FileNotFoundError as error:
         raise InputError(path, "there is no such file", "check the name") from error
-    except (OSError, KeyError, TypeError, ValueError, InputError) as error:
-        cause = f"not a candidate of FETCH ({error})"
-        raise FormatError(path, cause, "make it with your_candmaker.py or --write-h5") from error
-    if min(*spectrum.shape, *plane.shape) < 2 or not dm > 0 or spectrum.ndim + plane.ndim != 4:
-        raise FormatError(path, "its panels have no pixels, or its DM is 0", "make it again")
+    except FormatError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError, OverflowError, InputError) as error:
+        raise FormatError(path, f"not a candidate of FETCH ({error})", remedy) from error
+    listed = Listed(
+        dm=dm,
+        width_samples=width,
+        width_ms=width_ms,
+        snr=snr,
+        time_s=tcand,
+        mjd=header.mjd(tcand),
+        path=str(path),
+        line=1,
+    )
     bin_s = max(width // 2, 1) * header.tsamp_s
     panels = Panels(
-        spectrum=np.nan_to_num(spectrum),
+        spectrum=spectrum,
         freqs_mhz=np.linspace(header.freqs_mhz[0], header.freqs_mhz[-1], len(spectrum)),
         spectrum_s=_centred(spectrum.shape[1], bin_s),
-        plane=np.nan_to_num(plane),
+        plane=plane,
         dms=np.linspace(0, 2 * dm, len(plane)),
         plane_s=_centred(plane.shape[1], bin_s),
     )

@@ -5,13 +5,12 @@ of DMs, as a side lobe. And our own search finds it, too. One detection comes of
 which tells what it stands for.
 """
 
-from .join import is_repeat, join
+from .join import join
 from .places import Observation, Place, named_data, observations, place, stretches
 
 __all__ = [
     "Observation",
     "Place",
-    "is_repeat",
     "join",
     "named_data",
     "observations",

@@ -11,9 +11,11 @@ import numpy as np
 
 from ..classify.table import beside
 from ..data import Candidate, Detection, FilterbankHeader, Float32Array, JudgedBy, Listed
-from ..dispersion import channel_shape, dm_per_sample
-from ..search.cluster import TRIGGER, owners
-from .places import Observation
+from ..dispersion import dm_per_sample
+from ..errors import InputError
+from ..search.cluster import owners
+from .join import peaks_of
+from .places import Observation, beam_number
 
 #: Sampling time of candidates of which nothing is known but a line.
 TSAMP_S = 1e-3
@@ -40,13 +42,17 @@ def header_of(listed: Listed, observation: Observation | None) -> FilterbankHead
     low, high, mjd = listed.f_lo_mhz, listed.f_hi_mhz, listed.mjd
     if low is None or high is None or mjd is None or not 0 < low < high:
         return None
-    return FilterbankHeader(
-        nchans=2,
-        fch1_mhz=high,
-        foff_mhz=low - high,
-        tsamp_s=TSAMP_S,
-        tstart_mjd=math.floor(mjd),
-    )
+    try:
+        return FilterbankHeader(
+            nchans=2,
+            fch1_mhz=high,
+            foff_mhz=low - high,
+            tsamp_s=TSAMP_S,
+            tstart_mjd=math.floor(mjd),
+            beam=beam_number(listed) or 0,
+        )
+    except InputError:  # a band that no telescope has
+        return None
 
 
 #: Gives probabilities (n,) of lines, and of what `table.COLUMNS` there is of them, (n, 7).
@@ -91,14 +97,16 @@ def _judged(
     judged_by: JudgedBy,
 ) -> tuple[Detection, ...]:
     home = Observation((), header, 0)
-    peaks = np.zeros(len(rows), TRIGGER)
     unit_dm = dm_per_sample(header.freqs_mhz, header.tsamp_s)
-    peaks["sweep"] = [row.dm / unit_dm for row in rows]
     samples = np.array([home.seconds(row) / header.tsamp_s for row in rows])
-    peaks["time"] = samples + float(channel_shape(header.freqs_mhz).mean()) * peaks["sweep"]
-    peaks["width"] = [home.width_samples(row) for row in rows]
-    # of one that is not known nothing is promised
-    peaks["snr"] = [max(row.snr or LEAST_SNR, LEAST_SNR) for row in rows]
+    peaks = peaks_of(
+        header,
+        samples.tolist(),
+        [row.dm for row in rows],
+        [home.width_samples(row) for row in rows],
+        # of one that is not known nothing is promised
+        [max(row.snr or LEAST_SNR, LEAST_SNR) for row in rows],
+    )
     owner = owners(peaks)
     leaders = np.unique(owner).tolist()
     near = beside(samples[leaders] * header.tsamp_s, peaks["snr"][leaders].astype(np.float32))

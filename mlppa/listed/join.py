@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..data import Candidate, History, Listed, Searched
+from ..data import Candidate, FilterbankHeader, History, Listed, Searched
+from ..dispersion import channel_shape, dm_per_sample
 from ..search import SearchPlan
-from ..search.cluster import TRIGGER, as_triggers, in_bowtie, owners
+from ..search.cluster import TRIGGER, Triggers, as_triggers, in_bowtie, owners
 from ..search.refine import refine
 from .places import LISTED_TIME_S, Place
 
@@ -55,14 +56,27 @@ def join(
     left += [one.listed for one in reversed(waiting)]
 
 
-def is_repeat(one: Candidate, known: Sequence[Candidate], plan: SearchPlan) -> list[bool]:
-    """Tell of which known candidates one is only another line: a wing of it, or it of them."""
-    peaks = as_triggers([one, *known], plan)
-    mine, theirs = peaks[0], peaks[1:]
-    wings = in_bowtie(theirs, mine)
+def peaks_of(
+    header: FilterbankHeader,
+    samples: Sequence[float],
+    dms: Sequence[float],
+    widths: Sequence[float],
+    snrs: Sequence[float],
+) -> Triggers:
+    """Give what is known of pulses as peaks at the band's mean delay, shape (n,)."""
+    peaks = np.zeros(len(samples), TRIGGER)
+    peaks["sweep"] = np.array(dms) / dm_per_sample(header.freqs_mhz, header.tsamp_s)
+    mean_shape = float(channel_shape(header.freqs_mhz).mean())
+    peaks["time"] = np.array(samples) + mean_shape * peaks["sweep"]
+    peaks["width"], peaks["snr"] = widths, snrs
+    return peaks
+
+
+def is_repeat(peak: Triggers, known: Triggers) -> list[bool]:
+    """Tell of which known peaks one is only another line: a wing of it, or it of them."""
     return [
-        bool(wing or in_bowtie(peaks[:1], other)[0])
-        for wing, other in zip(wings, theirs, strict=True)
+        bool(wing or in_bowtie(peak, other)[0])
+        for wing, other in zip(in_bowtie(known, peak[0]), known, strict=True)
     ]
 
 
@@ -73,7 +87,7 @@ def _measured(
     trigger = np.zeros(1, TRIGGER)[0]
     trigger["time"], trigger["sweep"] = place.time(plan), place.sweep(plan)
     trigger["width"] = min(place.width_samples, plan.max_width)
-    trigger["slack"] = max(place.width_samples, LISTED_TIME_S / plan.tsamp_s)
+    trigger["slack"] = max(float(trigger["width"]), LISTED_TIME_S / plan.tsamp_s)
     found = refine(trigger, history, plan)
     while found is not None and found.width_samples <= np.rint(trigger["width"] / 2) > 0:
         # narrower ones were not tried: it may be a wing of a much narrower pulse

@@ -4,11 +4,11 @@ import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from ..data import Listed
 from ..formats.lists import Flaw
 from ..metrics import LIST_LINES
+from ..wire import ListedMessage
 
 log = logging.getLogger(__name__)
 
@@ -18,41 +18,24 @@ MOST_TOLD = 10
 #: ... and kept up to so many.
 MOST_KEPT = 1000
 
-#: A line, for telling it from others: beam, date, DM, width and S/N.
-type Key = tuple[str | None, float, float, float | None, float | None]
+#: Lines that are remembered, so that each is judged once: as many as some years bring.
+MOST_REMEMBERED = 2_000_000
+
+#: Causes that are counted one by one; more are counted together.
+MOST_CAUSES = 100
+OTHER_CAUSES = "other causes"
+
+#: A line, for telling it from others.
+type Key = tuple[object, ...]
 
 
-class Line(Protocol):
-    """A line of a list, as read or as a message has it."""
-
-    @property
-    def beam(self) -> str | None:
-        """Name of its beam."""
-
-    @property
-    def dm(self) -> float:
-        """In pc cm^-3."""
-
-    @property
-    def snr(self) -> float | None:
-        """Signal to noise."""
-
-    @property
-    def width_ms(self) -> float | None:
-        """Length of the boxcar."""
-
-
-def key_of(line: Line, moment: float) -> Key:
-    """Tell a line by what it says, ``moment`` being its date, or else its time or sample."""
-    width_ms = None if line.width_ms is None else round(line.width_ms, 9)
-    return line.beam, moment, round(line.dm, 6), width_ms, line.snr
-
-
-def _moment(row: Listed) -> float:
+def key_of(row: Listed | ListedMessage) -> Key:
+    """Tell a line by all that it says; without a date, by its list as well."""
+    what = row.beam, row.file, row.dm and round(row.dm, 6), row.snr, row.f_lo_mhz, row.f_hi_mhz
+    width_ms = None if row.width_ms is None else round(row.width_ms, 9)
     if row.mjd is not None:
-        return row.mjd
-    # no date is negative
-    return -1.0 - (row.time_s if row.time_s is not None else float(row.sample or 0))
+        return "dated", row.mjd, width_ms, *what
+    return "undated", row.path, row.time_s, row.sample, row.width_samples, width_ms, *what
 
 
 @dataclass
@@ -71,7 +54,7 @@ class Lines:
         The first of those that are not as they should be.
     """
 
-    known: set[Key] = field(default_factory=set)
+    known: dict[Key, None] = field(default_factory=dict)
     repeated: int = 0
     unread: int = 0
     causes: Counter[str] = field(default_factory=Counter)
@@ -84,24 +67,31 @@ class Lines:
             if isinstance(one, Flaw):
                 self.take_flaw(one)
                 continue
-            key = key_of(one, _moment(one))
+            key = key_of(one)
             self.repeated += key in self.known
             LIST_LINES.labels(fate="repeated" if key in self.known else "candidate").inc()
             if key not in self.known:
-                self.known.add(key)
+                self.remember(key)
                 rows.append(one)
         return rows
+
+    def remember(self, key: Key) -> None:
+        """Know a line from now on; of very many the oldest are forgotten."""
+        self.known[key] = None
+        if len(self.known) > MOST_REMEMBERED:
+            del self.known[next(iter(self.known))]
 
     def take_flaw(self, flaw: Flaw) -> None:
         """Count what is not as it should be, and tell it unless there is much of it."""
         if not flaw.kept:
             self.unread += 1
             LIST_LINES.labels(fate="unread").inc()
-        self.causes[flaw.cause] += 1
+        known = flaw.cause in self.causes or len(self.causes) < MOST_CAUSES
+        self.causes[flaw.cause if known else OTHER_CAUSES] += 1
         if len(self.flaws) < MOST_KEPT:
             self.flaws.append(flaw)
         told = sum(self.causes.values())
         if told <= MOST_TOLD:
             log.warning("%s%s", flaw, "" if flaw.kept else "; the line is left out")
         elif told == MOST_TOLD + 1:
-            log.warning("more lines are not as they should be: see flaws.txt at the end")
+            log.warning("more lines are not as they should be: they are counted")

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from ..classify import Classifier
 from ..data import FilterbankHeader, Float32Array, Listed, Panels
 from ..dispersion import K_DM, channel_shape, sweep_s
-from ..errors import InputError
-from ..formats.lists import K_TRANSIENTX
+from ..errors import FormatError, InputError
+from ..formats.lists import K_TRANSIENTX, Flaw
 from ..formats.panels import read_fetch, read_px
 from ..images import PARTS, STEPS
 
@@ -145,7 +145,7 @@ def _best_boxcar(series: NDArray[np.floating], width: int) -> float:
 
 
 class Pictures:
-    """Pictures that came with lines of lists.
+    """Pictures that came with lines of lists; each is read when it is judged.
 
     Parameters
     ----------
@@ -160,13 +160,14 @@ class Pictures:
 
     def __init__(self, *, beside: bool) -> None:
         self._beside = beside
-        self._panels: dict[tuple[str, int], Panels] = {}
         self.headers: dict[str, FilterbankHeader] = {}
 
-    def read(self, path: Path) -> Listed:
+    def read(self, path: Path) -> Listed | Flaw:
         """Read a candidate of FETCH: a list of one, with its picture."""
-        panels, listed, header = read_fetch(path)
-        self._panels[listed.path, listed.line] = panels
+        try:
+            _, listed, header = read_fetch(path)
+        except FormatError as error:
+            return Flaw(str(path), 1, error.cause)
         self.headers[listed.path] = header
         return listed
 
@@ -175,33 +176,31 @@ class Pictures:
         seen: list[Listed] = []
         unseen: list[Listed] = []
         for row in rows:
-            (seen if self._has(row) else unseen).append(row)
+            (unseen if self._panels(row) is None else seen).append(row)
         return seen, unseen
 
-    def _has(self, row: Listed) -> bool:
-        key = row.path, row.line
-        if key not in self._panels and self._beside and row.plot:
-            path = Path(row.path).parent / Path(row.plot).with_suffix(".px").name
-            try:
-                self._panels[key] = read_px(path, K_TRANSIENTX / K_DM)
-            except InputError as error:
-                log.warning("%s; the candidate is judged without it", error)
-        return key in self._panels
+    def _panels(self, row: Listed) -> Panels | None:
+        if row.path in self.headers:
+            return read_fetch(Path(row.path))[0]
+        name = Path(row.plot or "").stem
+        if not self._beside or not name:
+            return None
+        try:
+            return read_px(Path(row.path).parent / f"{name}.px", K_TRANSIENTX / K_DM)
+        except InputError as error:
+            log.warning("%s; the candidate is judged without it", error)
+            return None
 
     def judged(
         self, classifier: Classifier, rows: Sequence[Listed], columns: Float32Array
     ) -> Float32Array:
         """Let a network judge lines by their pictures; see `alone.JudgeLines`."""
-        cuts = [
-            as_image(
-                self._panels[row.path, row.line],
-                row.dm,
-                float(width_ms) * 1e-3,
-                float(snr),
-                classifier.res,
-            )
-            for row, width_ms, snr in zip(rows, columns[:, 1], columns[:, 2], strict=True)
-        ]
-        return classifier(
-            np.stack([image for image, _ in cuts]), np.stack([numbers for _, numbers in cuts])
-        )
+        said = np.zeros(len(rows), np.float32)
+        for number, row in enumerate(rows):
+            panels = self._panels(row)
+            if panels is None:  # gone since it was looked for
+                continue
+            width_s, snr = float(columns[number, 1]) * 1e-3, float(columns[number, 2])
+            image, numbers = as_image(panels, row.dm, width_s, snr, classifier.res)
+            said[number] = classifier(image[None], numbers[None])[0]
+        return said

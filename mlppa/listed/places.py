@@ -9,6 +9,7 @@ from pathlib import Path
 from ..data import FilterbankHeader, Listed
 from ..dispersion import sweep_s
 from ..errors import InputError
+from ..formats.lists import MOST_WIDTH_MS
 from ..search import SearchPlan
 from ..sources import open_source, split_options
 
@@ -59,13 +60,23 @@ class Observation:
         """Whether any part of a candidate's sweep lies in the data."""
         arrival = self.seconds(listed)
         last = arrival + sweep_s(listed.dm, self.header.freqs_mhz)
-        return last >= 0 and arrival <= self.stop_s
+        return last >= 0 and arrival <= self.stop_s and self._has_band(listed)
+
+    def _has_band(self, listed: Listed) -> bool:
+        """Whether most of the band that a list names is in the data."""
+        low, high = listed.f_lo_mhz, listed.f_hi_mhz
+        if low is None or high is None:
+            return True
+        edge = abs(self.header.foff_mhz)
+        common = min(high, self.header.f_hi_mhz + edge) - max(low, self.header.f_lo_mhz - edge)
+        return common >= (high - low) / 2
 
     def width_samples(self, listed: Listed) -> int:
         """Length of a candidate's boxcar; of one whose list does not know it, one sample."""
+        width = listed.width_samples or 1
         if listed.width_ms is not None:
-            return max(round(listed.width_ms * 1e-3 / self.header.tsamp_s), 1)
-        return max(listed.width_samples or 1, 1)
+            width = round(listed.width_ms * 1e-3 / self.header.tsamp_s)
+        return min(max(width, 1), max(int(MOST_WIDTH_MS * 1e-3 / self.header.tsamp_s), 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +125,7 @@ def observations(uris: Sequence[str]) -> list[Observation]:
         As `open_source` does.
     """
     each = []
-    for uri in uris:
+    for uri in {_real(uri): uri for uri in uris}.values():
         with closing(open_source([uri])) as source:
             if source.nsamples is None:
                 cause = "a live stream cannot be looked up"
@@ -157,12 +168,20 @@ def named_data(rows: Iterable[Listed], known: Sequence[str]) -> list[str]:
     found = []
     for name, folder in names:
         for path in (Path(str(name)), Path(folder) / str(name), Path(folder) / Path(name).name):
-            if path.is_file():
+            if _is_file(path):
                 if _real(str(path)) not in seen:
                     seen.add(_real(str(path)))
                     found.append(str(path))
                 break
     return found
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file is there; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _real(uri: str) -> Path:
@@ -211,15 +230,16 @@ def _home(row: Listed, named: Sequence[int], known: Sequence[Observation]) -> in
         return None  # its seconds count from the beginning of nobody knows which
     for some in (
         [number for number in holding if number in named],
-        [number for number in holding if _beam(row) == known[number].header.beam],
-        holding,
+        [number for number in holding if beam_number(row) == known[number].header.beam],
     ):
-        if len(some) == 1 or (some and some is not holding):
+        if some:
+            if len(some) > 1:
+                log.debug("%s:%d may lie in several data: the first are taken", row.path, row.line)
             return some[0]
-    return None
+    return holding[0] if len(holding) == 1 else None
 
 
-def _beam(row: Listed) -> int | None:
+def beam_number(row: Listed) -> int | None:
     """Give the number of a beam, such as 3 of cfbf00003."""
     digits = "".join(filter(str.isdigit, row.beam or ""))
     return int(digits) if 0 < len(digits) < 10 else None

@@ -51,10 +51,11 @@ def plot_agreement(found: Sequence["DetectionMessage"], path: Path) -> None:
     by_time.set_xlabel(f"time after MJD {begin:.6f} (s)", fontsize=14)
     for axes in (by_dm, by_time):
         axes.set_ylabel("S/N", fontsize=14)
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_locator(NullLocator())
+        if any(some for some, *_ in kinds):
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_locator(NullLocator())
         axes.tick_params(labelsize=13)
         axes.margins(0.03, 0.1)
         axes.set_axisbelow(True)

@@ -87,6 +87,7 @@ def detection_message(
     is_pulse = detection.label == "pulse"
     when = _arrival(found, header)
     identity = f"{origin.stream}-b{header.beam}-{when['mjd']:.9f}-dm{_plain(found.dm, 2):.2f}"
+    identity += f"-r{detection.again}" if detection.again else ""
     return DetectionMessage(
         id=identity,
         **_of_every_message(origin, created),
@@ -127,10 +128,13 @@ def listed_message(listed: Listed, header: FilterbankHeader) -> ListedMessage:
         path=_printable(listed.path, LONGEST_PATH),
         line=listed.line,
         beam=None if listed.beam is None else _printable(listed.beam),
+        file=None if listed.file is None else _printable(listed.file, LONGEST_PATH),
         mjd=mjd,
         dm=_plain(listed.dm, 6),
         width_ms=None if width_ms is None else _plain(width_ms, 9),
         snr=listed.snr,
+        f_lo_mhz=listed.f_lo_mhz,
+        f_hi_mhz=listed.f_hi_mhz,
     )
 
 

@@ -42,6 +42,8 @@ class ListedMessage(_Message):
     """Number of the line, from 1."""
     beam: str | None
     """Name of the beam; null where the list has none."""
+    file: str | None
+    """Name of the data; null where the list has none."""
     mjd: float
     """Arrival at the centre of the highest-frequency channel, MJD (UTC)."""
     dm: NotNegative
@@ -50,6 +52,10 @@ class ListedMessage(_Message):
     """Length of the boxcar, ms; null where the list has none."""
     snr: float | None
     """Signal to noise; null where it is none that can be."""
+    f_lo_mhz: float | None
+    """Lower end of the part of the band it shines in, MHz; null where the list has none."""
+    f_hi_mhz: float | None
+    """Upper end of it."""
 
 
 class DetectionMessage(_Message):
