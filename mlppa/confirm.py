@@ -23,7 +23,7 @@ from .dispersion import dm_per_sample, sweep_s
 from .errors import FormatError, InputError, MlppaError
 from .formats.lists import Flaw, read_list
 from .formats.panels import fetch_facts, write_fetch
-from .listed import Observation, Place, named_data, observations, place, stretches
+from .listed import Observation, Place, is_file, named_data, observations, place, stretches
 from .listed.agreement import AGREEMENT, DISAGREEMENTS, Agreement, Disagreements
 from .listed.alone import Homeless, header_of, judge_lines
 from .listed.lines import Lines, key_of
@@ -59,6 +59,9 @@ LONGEST_SWEEP_S = 60.0
 
 #: Boxcars that lists ask for are as long as this, at most.
 WIDEST_MS = 500.0
+
+#: Lines of a list that grows are judged so many at a time: a stop waits for no more.
+MOST_AT_ONCE = 500
 
 #: So long a line waits for the rest of its sweep, where the data are still being written, ...
 PATIENCE_S = 20.0
@@ -115,7 +118,7 @@ class Confirmation:
         wanted = chosen.min_probability
         self._min_probability = self._classifier.card.threshold if wanted is None else wanted
         self._table = load_table(config.lists.model)
-        self._known = observations(config.input)
+        self._known = [] if self._follower else observations(config.input)
         self.summary: dict[str, Any] = {}
         self.agreement: Agreement | None = None
         self.detections: list[DetectionMessage] = []
@@ -124,6 +127,7 @@ class Confirmation:
         self._stopwatch = Stopwatch()
         self._stopped = False
         self._has_searched = False
+        self._told: set[str] = set()
         self._source: FileSource | None = None
         make_folder(config.output)
 
@@ -204,12 +208,17 @@ class Confirmation:
             now = time.monotonic()
             late += [(now + PATIENCE_S, row) for row in self._lines.fresh(found)]
             known = self._data([row for _, row in late]) if late else []
-            ready = [row for until, row in late if until <= now or not _is_coming(row, known)]
-            late = [(until, row) for until, row in late if row not in ready]
-            if ready:
-                yield ready
-        if late:
-            yield [row for _, row in late]
+            ready: list[Listed] = []
+            still: list[tuple[float, Listed]] = []
+            for until, row in late:
+                if until <= now or not _is_coming(row, known):
+                    ready.append(row)
+                else:
+                    still.append((until, row))
+            late = still
+            for first in range(0, len(ready), MOST_AT_ONCE):
+                if not self._stopped:  # whoever comes again takes up the rest
+                    yield ready[first : first + MOST_AT_ONCE]
 
     def _judge(self, rows: Sequence[Listed], run: _Run) -> Iterator[Report]:
         """Judge lines by their pictures, by the data, or by themselves."""
@@ -252,21 +261,25 @@ class Confirmation:
 
     def _data(self, rows: Sequence[Listed]) -> list[Observation]:
         """Give the data that are known by now: those of lists that grow may have grown."""
-        uris = list(self.config.input)
+        given = list(self.config.input)
+        named = self._readable(named_data(rows, given))
         if self._follower:
-            try:
-                self._known = observations(uris)
-            except MlppaError as error:
-                log.warning("%s; what is known of the data is as before", error)
+            return observations(self._readable(given) + named)
+        return observations([*given, *named]) if named else self._known
+
+    def _readable(self, uris: Iterable[str]) -> list[str]:
+        """Leave out data that cannot be used now, and tell so once."""
         found = []
-        for name in named_data(rows, uris):
+        for uri in uris:
             try:
-                observations([name])
+                observations([uri])
             except MlppaError as error:
-                log.warning("%s; candidates in it are judged by their lists alone", error)
+                if str(error) not in self._told:
+                    log.warning("%s; candidates in it are judged by their lists alone", error)
+                self._told.add(str(error))
             else:
-                found.append(name)
-        return observations([*uris, *found]) if found else self._known
+                found.append(uri)
+        return found
 
     def _look_up(
         self,
@@ -284,7 +297,14 @@ class Confirmation:
         within = plan.search.max_sweep
         near = [one for one in places if one.sweep(plan.search) <= within]
         left += [one.listed for one in places if one.sweep(plan.search) > within]
-        source = open_source(observation.uris)
+        try:
+            source = open_source(observation.uris)
+        except MlppaError as error:
+            if self._follower is None:
+                raise
+            log.warning("%s; candidates in it are judged by their lists alone", error)
+            left += [one.listed for one in near]
+            return
         assert isinstance(source, FileSource)
         self._source = source
         if not searching:
@@ -428,10 +448,10 @@ class Confirmation:
             "classify": config.classify.model_dump(include={"min_probability"}),
         }
         if self._follower is None:
-            named = [path for row in self._rows for path in _beside(row)]
+            named = [path for row in self._rows for path in self._pictures.beside(row)]
             data = named_data(self._rows, config.input)
             files = [Path(uri) for uri in chain(config.input, config.lists.files, data)]
-            files += sorted({path for path in named if path.is_file()})
+            files += sorted({path for path in named if is_file(path)})
             facts |= {
                 "files": [
                     (str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns)
@@ -475,12 +495,6 @@ def _is_coming(row: Listed, known: Iterable[Observation]) -> bool:
         if 0 <= arrival <= one.stop_s + LONGEST_SWEEP_S
     ]
     return bool(last) and all(needed > stop for needed, stop in last)
-
-
-def _beside(row: Listed) -> list[Path]:
-    """Give the picture that TransientX may have saved with a line."""
-    name = Path(row.plot or "").stem
-    return [Path(row.path).parent / f"{name}.px"] if name else []
 
 
 def _remove_pages(folder: Path) -> None:

@@ -411,6 +411,7 @@ def test_data_of_another_band_are_not_taken(call: Call, cands: Path, tmp_path: P
         ("a.cands", line_of(PULSES[1]).replace("1185", "1e-10")),
         ("a.cands", line_of(PULSES[1], file="x" * 300 + ".fil")),
         ("a.cands", line_of(PULSES[1]).replace("sky_01.png", ".")),
+        ("a.cands", line_of(PULSES[1]).replace("sky_01.png", "p" * 300 + ".png")),
         ("a.csv", "mjd,dm\r60000,3\r"),
     ],
 )
@@ -421,10 +422,12 @@ def test_one_odd_line_does_not_end_the_run(
     path.write_text(line)
     good = tmp_path / "good.cands"
     good.write_text(line_of(PULSES[0]))
-    words = ("--data", sky, "-o", tmp_path / "out", "-q", "--no-search", "--images", "px")
+    plain = ("--data", sky, "-o", tmp_path / "out", "-q", "--no-search")
+    words = (*plain, "--images", "px")
     assert call("classify", good, path, *words).code in (0, 3)
     (tmp_path / "c.cands").write_text(line_of(PULSES[0]) + line)
     assert call("classify", tmp_path / "c.cands", *words).code == 0
+    assert call("classify", tmp_path / "c.cands", *plain).code == 0
 
 
 def test_a_list_that_is_written_anew_in_place_is_read_anew(tmp_path: Path) -> None:
@@ -437,11 +440,14 @@ def test_a_list_that_is_written_anew_in_place_is_read_anew(tmp_path: Path) -> No
     path.write_text("".join(line_of(one) for one in PULSES[1:]))
     found = next(batches)
     assert [one.line for one in found] == [1, 2, 3, 4]
-    # what is written to it until it goes is not lost
+    # what is written to it until it goes is not lost, not even a line without an end
     with path.open("a") as file:
         file.write(line_of(PULSES[0]))
-    path.unlink()
     assert [one.line for one in next(batches)] == [5]
+    with path.open("a") as file:
+        file.write(line_of(PULSES[0]) + line_of(PULSES[1]).rstrip())
+    path.unlink()
+    assert [one.line for one in next(batches)] == [6, 7]
     follower.close()
 
 
@@ -467,3 +473,30 @@ def test_absurd_widths_cost_nothing(call: Call, sky: Path, tmp_path: Path) -> No
     assert call("classify", path, "--data", sky, "-o", tmp_path / "out", "-q").code == 0
     assert time.monotonic() - began < 60
     assert counted(tmp_path / "out") == (1, 0, 0)
+
+
+def test_data_that_go_away_do_not_end_what_follows_lists(
+    call: Call, sky: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, path, out = tmp_path / "d.fil", tmp_path / "d.cands", tmp_path / "out"
+    shutil.copy(sky, data)
+    path.write_text(line_of(PULSES[0], file="-"))
+    looks = Follower.batches
+
+    def batches(self: Follower) -> Iterator[list[Listed | Flaw]]:
+        for number, found in enumerate(looks(self)):
+            yield found
+            if number == 0:
+                data.unlink(missing_ok=True)
+                with path.open("a") as file:
+                    file.write(line_of(PULSES[1], file="-"))
+            elif number == 2:
+                self.close()
+
+    monkeypatch.setattr(Follower, "batches", batches)
+    words = ("classify", f"transientx://{path}", "--data", data, "-o", out, "-q")
+    assert call(*words).code == 0
+    assert [one.judged_by for one in told(out)] == ["data", "list"]
+    # nor are they needed to begin
+    assert call(*words).code == 0
+    assert counted(out)[0] == 2

@@ -85,6 +85,11 @@ def test_what_is_no_file_of_fetch_is_refused(content: bytes, tmp_path: Path) -> 
         file["data_freq_time"] = file["data_dm_time"] = np.zeros(3)
     with pytest.raises(FormatError, match="panels of shapes"):
         read_fetch(path)
+    with h5py.File(path, "w") as file:
+        file.create_group("data_freq_time")
+        file["data_dm_time"] = np.dtype("f4")
+    with pytest.raises(FormatError, match="are none"):
+        read_fetch(path)
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,12 @@ MOST_VALUE = 1e9
 #: More pixels than this are no picture.
 MOST_PIXELS = 1 << 22
 
+#: What a damaged file makes of itself in the library that reads it, or here.
+_DAMAGES: tuple[type[Exception], ...] = (
+    *(OSError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError),
+    InputError,
+)
+
 type Floats = NDArray[np.float64]
 
 
@@ -56,7 +62,7 @@ def read_px(path: Path, dm_factor: float) -> Panels:
     spectrum, freqs_mhz, spectrum_s = _mesh(path, 2)
     plane, dms, plane_s = _mesh(path, 4)
     middle = _point(path)
-    _check_axes(path, freqs_mhz, spectrum_s, dms, plane_s)
+    _check_axes(path, freqs_mhz, spectrum_s - middle, dms, plane_s - middle)
     return Panels(
         spectrum=spectrum,
         freqs_mhz=freqs_mhz,
@@ -136,7 +142,10 @@ def read_fetch(path: Path) -> tuple[Panels, Listed, FilterbankHeader]:
     try:
         with h5py.File(path) as file:
             facts = dict(file.attrs)
-            shapes = [file[name].shape for name in ("data_freq_time", "data_dm_time")]
+            sets = [file[name] for name in ("data_freq_time", "data_dm_time")]
+            if not all(isinstance(one, h5py.Dataset) for one in sets):
+                raise FormatError(path, "what should be panels are none", remedy)
+            shapes = [one.shape for one in sets]
             if not all(len(s) == 2 and min(s) > 1 and math.prod(s) <= MOST_PIXELS for s in shapes):
                 raise FormatError(path, f"panels of shapes {shapes}", remedy)
             spectrum = _plain(np.asarray(file["data_freq_time"], np.float32).T)
@@ -160,7 +169,7 @@ def read_fetch(path: Path) -> tuple[Panels, Listed, FilterbankHeader]:
         raise InputError(path, "there is no such file", "check the name") from error
     except FormatError:
         raise
-    except (OSError, KeyError, TypeError, ValueError, OverflowError, InputError) as error:
+    except _DAMAGES as error:
         raise FormatError(path, f"not a candidate of FETCH ({error})", remedy) from error
     listed = Listed(
         dm=dm,

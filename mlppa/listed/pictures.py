@@ -182,14 +182,17 @@ class Pictures:
     def _panels(self, row: Listed) -> Panels | None:
         if row.path in self.headers:
             return read_fetch(Path(row.path))[0]
+        for path in self.beside(row):
+            try:
+                return read_px(path, K_TRANSIENTX / K_DM)
+            except InputError as error:
+                log.warning("%s; the candidate is judged without it", error)
+        return None
+
+    def beside(self, row: Listed) -> list[Path]:
+        """Give where TransientX would have saved the picture of a line, if it is looked for."""
         name = Path(row.plot or "").stem
-        if not self._beside or not name:
-            return None
-        try:
-            return read_px(Path(row.path).parent / f"{name}.px", K_TRANSIENTX / K_DM)
-        except InputError as error:
-            log.warning("%s; the candidate is judged without it", error)
-            return None
+        return [Path(row.path).parent / f"{name}.px"] if self._beside and name else []
 
     def judged(
         self, classifier: Classifier, rows: Sequence[Listed], columns: Float32Array

@@ -168,7 +168,7 @@ def named_data(rows: Iterable[Listed], known: Sequence[str]) -> list[str]:
     found = []
     for name, folder in names:
         for path in (Path(str(name)), Path(folder) / str(name), Path(folder) / Path(name).name):
-            if _is_file(path):
+            if is_file(path):
                 if _real(str(path)) not in seen:
                     seen.add(_real(str(path)))
                     found.append(str(path))
@@ -176,7 +176,7 @@ def named_data(rows: Iterable[Listed], known: Sequence[str]) -> list[str]:
     return found
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
     """Whether a file is there; a name that no file can have is none."""
     try:
         return path.is_file()

@@ -93,6 +93,7 @@ class Follower:
                 found += self._read(path, tail)
                 if _is_open(path, tail.file):
                     continue
+                found += self._read(path, tail, to_the_end=True)
                 self._tails.pop(path).file.close()
             fresh = self._open(path) if path in paths else None
             if fresh is not None:
@@ -116,8 +117,8 @@ class Follower:
         self._told.discard(path)
         return _Tail(os.fdopen(number, "rb", buffering=0), ListReader(path))
 
-    def _read(self, path: Path, tail: _Tail) -> list[Listed | Flaw]:
-        """Read the lines that are whole, up to the end or `MOST_BYTES`."""
+    def _read(self, path: Path, tail: _Tail, *, to_the_end: bool = False) -> list[Listed | Flaw]:
+        """Read the lines that are whole, up to `MOST_BYTES`; at the end of a file the last, too."""
         try:
             tail.file.seek(max(tail.offset - len(tail.said), 0))
             again = tail.file.read(len(tail.said)) or b""
@@ -130,7 +131,7 @@ class Follower:
             log.warning("%s: cannot be read (%s)", path, error.strerror)
             return []
         whole = raw.rfind(b"\n") + 1
-        if not whole and len(raw) > LONGEST_LINE:
+        if to_the_end or (not whole and len(raw) > LONGEST_LINE):
             whole = len(raw)
         tail.offset += whole
         tail.said = (tail.said + raw[:whole])[-TAIL_BYTES:]
