@@ -69,8 +69,10 @@ def _about(judgements: Judgements) -> dict[str, Any]:
 def spreads(judgements: Judgements) -> list[dict[str, Any]]:
     """Compare models that differ in their seed only: mean and deviation of what counts."""
     found = []
-    for alike in _alike(judgements.models):
-        if len({one.recipe["seed"] for one in alike}) > 1:
+    for every in _alike(judgements.models):
+        # a copy of a model is no seed of its own
+        alike = list({one.recipe["seed"]: one for one in reversed(every)}.values())[::-1]
+        if len(alike) > 1:
             each = [scores(judgements, one) for one in alike]
             values = {
                 name: [s[name]["value"] if isinstance(s[name], dict) else s[name] for s in each]
