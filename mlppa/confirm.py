@@ -43,7 +43,7 @@ from .results import (
 )
 from .sinks import Sink
 from .sinks.journal import Journal
-from .sources import open_source
+from .sources import open_source, telling_once
 from .sources.observation import FileSource
 from .sources.transientx import SCHEME, Follower
 from .stopwatch import Stopwatch
@@ -118,7 +118,9 @@ class Confirmation:
         wanted = chosen.min_probability
         self._min_probability = self._classifier.card.threshold if wanted is None else wanted
         self._table = load_table(config.lists.model)
-        self._known = [] if self._follower else observations(config.input)
+        self._odd: set[tuple[str, str]] = set()
+        with telling_once(self._odd):
+            self._known = [] if self._follower else observations(config.input)
         self.summary: dict[str, Any] = {}
         self.agreement: Agreement | None = None
         self.detections: list[DetectionMessage] = []
@@ -156,6 +158,7 @@ class Confirmation:
 
         config = self.config
         with ExitStack() as stack:
+            stack.enter_context(telling_once(self._odd))
             sinks = open_sinks(config.publish, config.output, stack)
             journal = stack.enter_context(
                 closing(Journal(config.output / JOURNAL, config.stream, self._run_key()))

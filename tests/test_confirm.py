@@ -500,3 +500,14 @@ def test_data_that_go_away_do_not_end_what_follows_lists(
     # nor are they needed to begin
     assert call(*words).code == 0
     assert counted(out)[0] == 2
+
+
+def test_what_is_odd_about_the_data_is_told_once(
+    call: Call, cands: Path, sky: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ragged = tmp_path / "sky.fil"
+    ragged.write_bytes(sky.read_bytes()[:-20])
+    for data in ((), ("--data", ragged)):
+        caplog.clear()
+        assert call("classify", cands, *data, "-o", tmp_path / "out", "-q", "--no-search").code == 0
+        assert sum("are ignored" in one.getMessage() for one in caplog.records) == 1

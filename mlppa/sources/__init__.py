@@ -5,9 +5,11 @@ its name is the scheme of its URIs (``spead``, ``dada``), or the extension of it
 files, and the object behind it turns a list of URIs into a `Source`.
 """
 
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol, cast
@@ -15,6 +17,9 @@ from urllib.parse import parse_qsl
 
 from ..data import Block, FilterbankHeader
 from ..errors import ConfigError
+
+#: Whose warnings are about one file, which they name first.
+_READERS = ("formats.sigproc", "formats.psrfits", "sources.sigproc", "sources.observation")
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+-]+):")
 _MAGIC = {b"\x0c\x00\x00\x00HEADER_START": "sigproc", b"SIMPLE  =": "psrfits"}
@@ -85,6 +90,32 @@ def split_options(uri: str) -> tuple[str, dict[str, str]]:
         return uri, {}
     path, _, query = uri.partition("?")
     return path, dict(parse_qsl(query, keep_blank_values=True))
+
+
+@contextmanager
+def telling_once(seen: set[tuple[str, str]]) -> Iterator[None]:
+    """Let what is odd about a file be told once, however often it is opened meanwhile.
+
+    Parameters
+    ----------
+    seen
+        What was told, for the next time.
+    """
+
+    def is_news(record: logging.LogRecord) -> bool:
+        key = record.msg, str(record.args[0]) if isinstance(record.args, tuple) else ""
+        known = key in seen
+        seen.add(key)
+        return not known
+
+    readers = [logging.getLogger(f"{__name__.rpartition('.')[0]}.{name}") for name in _READERS]
+    for reader in readers:
+        reader.addFilter(is_news)
+    try:
+        yield
+    finally:
+        for reader in readers:
+            reader.removeFilter(is_news)
 
 
 def _kind(uri: str, installed: dict[str, EntryPoint]) -> str:
