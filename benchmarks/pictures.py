@@ -51,13 +51,13 @@ def px_panels(one: Candidate, history: History, plan: SearchPlan, step_dm: float
     edges = np.arange(nsub) * len(starts) // nsub
     each = np.diff([*edges, len(starts)])[:, None]
     sub = np.add.reduceat(channels, edges) / each
-    time_s = (np.arange(bins) - bins / 2 + 0.5) * tds * plan.tsamp_s
+    time_s = np.asarray((np.arange(bins) - bins / 2 + 0.5) * tds * plan.tsamp_s, np.float64)
     return Panels(
         spectrum=sub.reshape(nsub, bins, tds).mean(axis=2).astype(np.float32),
         freqs_mhz=plan.freqs_mhz[edges],
         spectrum_s=time_s,
         plane=plane.astype(np.float32),
-        dms=trials.reshape(-1, TRIALS).mean(axis=1),
+        dms=np.asarray(trials.reshape(-1, TRIALS).mean(axis=1), np.float64),
         plane_s=time_s,
     )
 

@@ -251,7 +251,7 @@ def detection_after(socket: zmq.Socket[bytes], within_s: float) -> DetectionMess
     """Wait for the next detection; coverage passes by."""
     until = time.monotonic() + within_s
     while (left := until - time.monotonic()) > 0:
-        if socket.poll(1000 * left):
+        if socket.poll(int(1000 * left)):
             topic, body = socket.recv_multipart()
             if topic.startswith(b"det."):
                 message = decode(body)
@@ -306,7 +306,7 @@ def test_a_growing_list_is_judged_at_once_and_a_restart_neither_loses_nor_repeat
             assert one.listed[0].line == 4
             assert one.reason in {f"repeat: of {pulse.id}" for pulse in found}
     assert len({one.id for one in found}) == 4
-    assert sorted(one.seq or 0 for one in found) == sorted({one.seq for one in found})
+    assert len({one.seq for one in found}) == 4
 
 
 def test_a_kill_in_the_middle_of_lists_loses_nothing(
@@ -459,10 +459,9 @@ def test_what_cannot_be_followed_is_told_once(
     follower = Follower(f"transientx://{tmp_path}/*.cands")
     batches = follower.batches()
     assert [next(batches) for _ in range(3)] == [[]] * 3
-    assert sorted(Path(one.args[0]).name for one in caplog.records if one.args) == [
-        "folder.cands",
-        "pipe.cands",
-    ]
+    told_of = [one.getMessage() for one in caplog.records]
+    assert len(told_of) == 2
+    assert all(any(name in one for one in told_of) for name in ("folder.cands", "pipe.cands"))
     follower.close()
 
 

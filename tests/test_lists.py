@@ -26,8 +26,9 @@ def read(path: Path, text: str) -> tuple[list[Listed], list[Flaw]]:
 def test_a_row_of_transientx(tmp_path: Path) -> None:
     (row,), flaws = read(tmp_path / "a.cands", ROW + "\n")
     assert not flaws
+    assert row.dm == pytest.approx(1010.40 * K_TRANSIENTX / K_DM)
     assert row == Listed(
-        dm=pytest.approx(1010.40 * K_TRANSIENTX / K_DM),
+        dm=row.dm,
         width_ms=2.05,
         snr=20.8,
         mjd=60000.250119881478895,
