@@ -1,9 +1,6 @@
 """Lists of other searches: every candidate found in the data, measured, merged and judged."""
 
-import hashlib
-import json
 import logging
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -12,20 +9,19 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from . import __version__
 from .classify import load_model, load_table, model_card
 from .classify.card import ONNX
 from .config import ListConfig, Plan, SearchSettings
 from .data import Budget, Coverage, Detection, FilterbankHeader, Listed, Report
 from .dedisperse import Kernel
-from .disk import make_folder, write_whole
+from .disk import make_folder
 from .dispersion import dm_per_sample, sweep_s
-from .errors import FormatError, InputError, MlppaError
+from .errors import FormatError, MlppaError
 from .formats.lists import Flaw, read_list
-from .formats.panels import fetch_facts, write_fetch
-from .listed import Observation, Place, is_file, named_data, observations, place, stretches
-from .listed.agreement import AGREEMENT, DISAGREEMENTS, Agreement, Disagreements
+from .listed import Observation, Place, named_data, place, stretches
+from .listed.agreement import Agreement, Disagreements, remove_pages
 from .listed.alone import Homeless, header_of, judge_lines
+from .listed.known import LONGEST_SWEEP_S, Known, Waiting
 from .listed.lines import Lines, key_of
 from .listed.once import Once
 from .listed.pictures import FETCH_FILES, Pictures
@@ -36,38 +32,30 @@ from .results import (
     Found,
     code_digest,
     draw_pulses,
+    file_facts,
+    how_it_ran,
+    key_of_run,
     linger,
     open_sinks,
-    peak_memory_bytes,
     remove_results,
+    write_panels,
 )
 from .sinks import Sink
 from .sinks.journal import Journal
 from .sources import open_source, telling_once
 from .sources.observation import FileSource
-from .sources.transientx import SCHEME, Follower
+from .sources.transientx import open_follower
 from .stopwatch import Stopwatch
 from .warmup import warm_up
-from .wire import DetectionMessage, Origin, detection_message
+from .wire import DetectionMessage, Origin
 
 log = logging.getLogger(__name__)
-
-FLAWS = "flaws.txt"
-
-#: A listed DM whose sweep lasts longer is looked up only if --dm-max says so.
-LONGEST_SWEEP_S = 60.0
 
 #: Boxcars that lists ask for are as long as this, at most.
 WIDEST_MS = 500.0
 
 #: Lines of a list that grows are judged so many at a time: a stop waits for no more.
 MOST_AT_ONCE = 500
-
-#: So long a line waits for the rest of its sweep, where the data are still being written, ...
-PATIENCE_S = 20.0
-
-#: ... and for so much more, that its image needs.
-IMAGE_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +95,7 @@ class Confirmation:
 
     def __init__(self, config: ListConfig) -> None:
         self.config = config
-        self._follower = _follower(config.lists.files)
+        self._follower = open_follower(config.lists.files)
         self._lines = Lines()
         self._pictures = Pictures(beside=config.lists.images == "px")
         self._rows = [] if self._follower else self._lines.fresh(self._read())
@@ -120,7 +108,7 @@ class Confirmation:
         self._table = load_table(config.lists.model)
         self._odd: set[tuple[str, str]] = set()
         with telling_once(self._odd):
-            self._known = [] if self._follower else observations(config.input)
+            self._known = Known(config.input, growing=self.is_followed)
         self.summary: dict[str, Any] = {}
         self.agreement: Agreement | None = None
         self.detections: list[DetectionMessage] = []
@@ -129,7 +117,6 @@ class Confirmation:
         self._stopwatch = Stopwatch()
         self._stopped = False
         self._has_searched = False
-        self._told: set[str] = set()
         self._source: FileSource | None = None
         make_folder(config.output)
 
@@ -166,9 +153,9 @@ class Confirmation:
             if self._follower is None:
                 # of lists that are followed it is the same run as before
                 remove_results(config.output, config.stream)
-            _remove_pages(config.output)
+            remove_pages(config.output)
             kernel = stack.enter_context(closing(Engine(config.search.threads)))
-            nbits = self._known[0].header.nbits if self._known else 8
+            nbits = self._known.found[0].header.nbits if self._known.found else 8
             warm_up(self._classifier.res, nbits, kernel)
             run = _Run(kernel, journal, sinks, self._remembered(journal))
             for rows in self._batches():
@@ -206,19 +193,9 @@ class Confirmation:
         if self._follower is None:
             yield self._rows
             return
-        late: list[tuple[float, Listed]] = []
+        waiting = Waiting(self._known)
         for found in self._follower.batches():
-            now = time.monotonic()
-            late += [(now + PATIENCE_S, row) for row in self._lines.fresh(found)]
-            known = self._data([row for _, row in late]) if late else []
-            ready: list[Listed] = []
-            still: list[tuple[float, Listed]] = []
-            for until, row in late:
-                if until <= now or not _is_coming(row, known):
-                    ready.append(row)
-                else:
-                    still.append((until, row))
-            late = still
+            ready = waiting.ready(self._lines.fresh(found))
             for first in range(0, len(ready), MOST_AT_ONCE):
                 if not self._stopped:  # whoever comes again takes up the rest
                     yield ready[first : first + MOST_AT_ONCE]
@@ -226,7 +203,7 @@ class Confirmation:
     def _judge(self, rows: Sequence[Listed], run: _Run) -> Iterator[Report]:
         """Judge lines by their pictures, by the data, or by themselves."""
         seen, unseen = self._pictures.split(rows)
-        known = self._data(unseen)
+        known = self._known.about(unseen)
         yield from self._judge_seen(seen, run)
         places, homeless = place(unseen, known)
         for observation, here in zip(known, places, strict=True):
@@ -261,28 +238,6 @@ class Confirmation:
     def _given_up(self) -> bool:
         """Whether lines are left alone that nobody has looked at: whoever stops comes again."""
         return self._stopped and not self.is_followed
-
-    def _data(self, rows: Sequence[Listed]) -> list[Observation]:
-        """Give the data that are known by now: those of lists that grow may have grown."""
-        given = list(self.config.input)
-        named = self._readable(named_data(rows, given))
-        if self._follower:
-            return observations(self._readable(given) + named)
-        return observations([*given, *named]) if named else self._known
-
-    def _readable(self, uris: Iterable[str]) -> list[str]:
-        """Leave out data that cannot be used now, and tell so once."""
-        found = []
-        for uri in uris:
-            try:
-                observations([uri])
-            except MlppaError as error:
-                if str(error) not in self._told:
-                    log.warning("%s; candidates in it are judged by their lists alone", error)
-                self._told.add(str(error))
-            else:
-                found.append(uri)
-        return found
 
     def _look_up(
         self,
@@ -331,17 +286,18 @@ class Confirmation:
             fresh = self._guard(run.once.only(found, origin), run.journal)
             reports = publish(fresh, run.journal, run.sinks, origin)
             for report in timed("publish", reports):
-                self._write_panels(report, origin)
+                write_panels(report, origin, config.output)
                 for _ in timed("plot", draw_pulses(report, origin, config.output)):
                     pass
                 yield report
 
     def _judge_seen(self, rows: Sequence[Listed], run: _Run) -> Iterator[Report]:
         """Judge lines by the pictures that came with them."""
-        places, homeless = place(rows, self._known)
+        known = self._known.found
+        places, homeless = place(rows, known)
         homes = [
             (one.listed, observation)
-            for observation, some in zip(self._known, places, strict=True)
+            for observation, some in zip(known, places, strict=True)
             for one in some
         ]
         judged = judge_lines(
@@ -398,14 +354,6 @@ class Confirmation:
                 journal.begin_anew_next_time()
             yield report
 
-    def _write_panels(self, report: Report, origin: Origin) -> None:
-        """Write what FETCH looks at, called as the message of the candidate is."""
-        for one in report.detections:
-            if one.panels is not None:
-                name = f"{detection_message(one, origin).id}.h5"
-                facts = fetch_facts(one.candidate, origin.header)
-                write_fetch(self.config.output / name, one.panels, facts)
-
     def _finish(self, journal: Journal) -> None:
         output, lines = self.config.output, self._lines
         found = Found(journal)
@@ -417,11 +365,9 @@ class Confirmation:
             searched=self._has_searched,
         )
         self.agreement.write(output)
-        if lines.flaws:
-            write_whole(output / FLAWS, "".join(f"{one}\n" for one in lines.flaws).encode())
+        lines.write(output)
         if self.config.publish.images:
             self._disagreements.draw(found.candidates, output)
-        stages = self._stopwatch.seconds.items()
         self.summary = {
             "stream": self.config.stream,
             "lists": list(self.config.lists.files),
@@ -431,13 +377,8 @@ class Confirmation:
             "candidates": len(found.candidates),
             "agreement": self.agreement.as_json(),
             "flaws": dict(lines.causes.most_common(100)),
-            "stage_seconds": {k: round(v, 6) for k, v in stages},
-            "peak_memory_bytes": peak_memory_bytes(),
-            "model": self._classifier.card.name,
-            "model_sha256": self._classifier.sha256,
             "list_model": self.config.lists.model,
-            "engine": self._classifier.engine,
-            "mlppa": __version__,
+            **how_it_ran(self._classifier, self._stopwatch),
         }
         found.write(output, self.summary)
 
@@ -451,21 +392,17 @@ class Confirmation:
             "classify": config.classify.model_dump(include={"min_probability"}),
         }
         if self._follower is None:
-            named = [path for row in self._rows for path in self._pictures.beside(row)]
+            pictures = {path for row in self._rows for path in self._pictures.beside(row)}
             data = named_data(self._rows, config.input)
-            files = [Path(uri) for uri in chain(config.input, config.lists.files, data)]
-            files += sorted({path for path in named if is_file(path)})
+            files: list[str | Path] = [*config.input, *config.lists.files, *data]
+            files += sorted(pictures)
             facts |= {
-                "files": [
-                    (str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns)
-                    for f in files
-                    if f.is_file()
-                ],
+                "files": file_facts(files),
                 "images": config.publish.images,
                 "models": [self._classifier.sha256, model_card(config.lists.model).digest(ONNX)],
                 "code": code_digest(),
             }
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return key_of_run(facts)
 
 
 def _as_far_as(
@@ -487,30 +424,3 @@ def _as_far_as(
         widest = 2 * max((one.width_samples for one in places), default=1) * tsamp_ms
         changes["width_max_ms"] = max(16 * tsamp_ms, min(widest, WIDEST_MS))
     return settings.model_copy(update=changes)
-
-
-def _is_coming(row: Listed, known: Iterable[Observation]) -> bool:
-    """Whether the end of a candidate's sweep may be yet to be written to data that grow."""
-    ends = [(one.seconds(row), one) for one in known if row.mjd is not None]
-    last = [
-        (arrival + sweep_s(row.dm, one.header.freqs_mhz) + IMAGE_S, one.stop_s)
-        for arrival, one in ends
-        if 0 <= arrival <= one.stop_s + LONGEST_SWEEP_S
-    ]
-    return bool(last) and all(needed > stop for needed, stop in last)
-
-
-def _remove_pages(folder: Path) -> None:
-    """Take away what an earlier run told of its lists."""
-    names = (f"{AGREEMENT}.txt", f"{AGREEMENT}.json", f"{AGREEMENT}.png", DISAGREEMENTS, FLAWS)
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
-
-
-def _follower(lists: Sequence[str]) -> Follower | None:
-    if not any(name.startswith(SCHEME) for name in lists):
-        return None
-    if len(lists) > 1:
-        remedy = "give one pattern for all, such as transientx:///data/*.cands"
-        raise InputError(", ".join(lists), "lists to follow stand alone", remedy)
-    return Follower(lists[0])

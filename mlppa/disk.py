@@ -10,6 +10,14 @@ from typing import BinaryIO
 from .errors import SinkError
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file is there; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def make_folder(path: Path) -> None:
     """Make a folder for results, if it is not there.
 

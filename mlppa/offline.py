@@ -1,7 +1,5 @@
 """Files as fast as possible: search, classify, journal, publish, and write the results."""
 
-import hashlib
-import json
 import logging
 import re
 from collections.abc import Iterable, Iterator
@@ -25,9 +23,11 @@ from .results import (
     Tally,
     code_digest,
     draw_pulses,
+    file_facts,
+    how_it_ran,
+    key_of_run,
     linger,
     open_sinks,
-    peak_memory_bytes,
     remove_results,
 )
 from .sinks import Sink
@@ -166,13 +166,8 @@ class Search:
             "stopped": stopped,
             "detections": len(self.detections),
             "candidates": len(found.candidates),
-            "stage_seconds": {k: round(v, 6) for k, v in self._stopwatch.seconds.items()},
-            "peak_memory_bytes": peak_memory_bytes(),
             "plan": self.plan.describe(),
-            "model": self.origin.model,
-            "model_sha256": self.origin.model_sha256,
-            "engine": self._classifier.engine,
-            "mlppa": __version__,
+            **how_it_ran(self._classifier, self._stopwatch),
         }
         found.write(self.config.output, self.summary)
 
@@ -198,11 +193,8 @@ class Search:
 
 def run_key(config: Config, origin: Origin) -> str:
     """Name what would be computed: the same input, plan and model have the same key."""
-    files = [Path(uri) for uri in config.input]
     facts = {
-        "files": [
-            (str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()
-        ],
+        "files": file_facts(config.input),
         "input": config.input,
         "search": config.search.model_dump(exclude={"threads"}),
         "classify": config.classify.model_dump(include={"min_probability"}),
@@ -213,7 +205,7 @@ def run_key(config: Config, origin: Origin) -> str:
         "mlppa": __version__,
         "code": code_digest(),
     }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return key_of_run(facts)
 
 
 def stream_name(path: str) -> str:

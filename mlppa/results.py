@@ -5,18 +5,22 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from . import __version__
+from .classify import Classifier
 from .config import PublishSettings
 from .data import Report
-from .disk import write_whole
+from .disk import is_file, write_whole
 from .errors import SinkError
+from .formats.panels import fetch_facts, write_fetch
 from .sinks import Sink, open_sink
 from .sinks.journal import Journal
+from .stopwatch import Stopwatch
 from .wire import DetectionMessage, Origin, detection_message, encode
 
 JOURNAL = "journal.sqlite"
@@ -54,6 +58,14 @@ def draw_pulses(report: Report, origin: Origin, output: Path) -> Iterator[Path]:
             text = caption(message, detection.candidate.snr_zero_dm)
             plot_detection(detection.picture, title(message), text, path)
             yield path
+
+
+def write_panels(report: Report, origin: Origin, output: Path) -> None:
+    """Write what FETCH looks at, called as the messages of the candidates are."""
+    for one in report.detections:
+        if one.panels is not None:
+            name = f"{detection_message(one, origin).id}.h5"
+            write_fetch(output / name, one.panels, fetch_facts(one.candidate, origin.header))
 
 
 def linger(seconds: float, stopped: Callable[[], bool]) -> None:
@@ -115,6 +127,29 @@ class Tally:
             **{f"samples_{fate}": count for fate, count in self.samples.items()},
             "storms": self.storms,
         }
+
+
+def how_it_ran(classifier: Classifier, stopwatch: Stopwatch) -> dict[str, Any]:
+    """Give what every summary tells of the program itself."""
+    return {
+        "stage_seconds": {name: round(spent, 6) for name, spent in stopwatch.seconds.items()},
+        "peak_memory_bytes": peak_memory_bytes(),
+        "model": classifier.name,
+        "model_sha256": classifier.sha256,
+        "engine": classifier.engine,
+        "mlppa": __version__,
+    }
+
+
+def file_facts(paths: Iterable[str | Path]) -> list[tuple[str, int, int]]:
+    """Give what tells files from others of the same name: those that are there."""
+    known = (Path(path).resolve() for path in paths if is_file(Path(path)))
+    return [(str(path), (facts := path.stat()).st_size, facts.st_mtime_ns) for path in known]
+
+
+def key_of_run(facts: Mapping[str, Any]) -> str:
+    """Name what would be computed by all that it depends on."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def code_digest() -> str:

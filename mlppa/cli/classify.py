@@ -2,14 +2,32 @@
 
 import json
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import AsJson, Debug, Quiet, folder
+from .options import (
+    AsJson,
+    Debug,
+    Device,
+    DmMax,
+    Linger,
+    Mask,
+    MinProbability,
+    Network,
+    Output,
+    Publish,
+    Quiet,
+    Replay,
+    Stream,
+    Threads,
+    Threshold,
+    Where,
+    given,
+    option_name,
+)
 from .progress import bar
-from .search import Device, draining, given, option_name, print_detections
+from .search import draining, print_detections
 
 if TYPE_CHECKING:
     from ..confirm import Confirmation
@@ -34,24 +52,24 @@ def classify(
     cands: Annotated[
         list[str], typer.Argument(help="Lists, or transientx:///path/prefix*.cands to follow.")
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", parser=folder, help="For the results.")],
+    output: Output,
     data: Annotated[
         list[str] | None, typer.Option(help="A data file; may be given several times.")
     ] = None,
     search: Annotated[bool, typer.Option(help="Search the data ourselves, too.")] = True,
-    dm_max: Annotated[float | None, typer.Option(help="Highest DM, pc cm^-3.")] = None,
-    min_probability: Annotated[float | None, typer.Option(help="Of a detection.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Lowest S/N of our search.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads that dedisperse.")] = None,
-    model: Annotated[str | None, typer.Option(help="Name or folder of the network.")] = None,
+    dm_max: DmMax = None,
+    min_probability: MinProbability = None,
+    threshold: Threshold = None,
+    threads: Threads = None,
+    model: Network = None,
     list_model: Annotated[
         str | None, typer.Option(help="Of the one for candidates without data.")
     ] = None,
-    device: Annotated[Device, typer.Option(help="Where the network runs.")] = Device.auto,
-    stream: Annotated[str | None, typer.Option(help="Name in messages (default: list's).")] = None,
-    publish: Annotated[str | None, typer.Option(help="ZeroMQ address for messages.")] = None,
-    replay: Annotated[str | None, typer.Option(help="ZeroMQ address of the past.")] = None,
-    linger_s: Annotated[float, typer.Option(help="Stay reachable so long at the end.")] = 0.0,
+    device: Where = Device.auto,
+    stream: Stream = None,
+    publish: Publish = None,
+    replay: Replay = None,
+    linger_s: Linger = 0.0,
     images: Annotated[
         Images, typer.Option(help="Cut from the data, or those that TransientX saved beside plots.")
     ] = Images.data,
@@ -59,7 +77,7 @@ def classify(
         bool, typer.Option("--write-h5", help="Write every candidate for FETCH, too.")
     ] = False,
     pictures: Annotated[bool, typer.Option(help="Draw pictures.")] = True,
-    mask: Annotated[bool, typer.Option(help="Mask channels that stand out.")] = True,
+    mask: Mask = True,
     quiet: Quiet = False,
     as_json: AsJson = False,
     debug: Debug = False,

@@ -3,7 +3,7 @@
 import json
 import logging
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +12,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
-from .options import AsJson, Debug, Quiet, folder, text
+from .options import (
+    AsJson,
+    Debug,
+    Device,
+    DmMax,
+    Linger,
+    Mask,
+    MinProbability,
+    Network,
+    Output,
+    Publish,
+    Quiet,
+    Replay,
+    Stream,
+    Threads,
+    Threshold,
+    Where,
+    given,
+    option_name,
+    text,
+)
 from .progress import Tell, bar
 
 if TYPE_CHECKING:
@@ -35,18 +55,10 @@ class Effort(StrEnum):
     fast = "fast"
 
 
-class Device(StrEnum):
-    """Where the network runs."""
-
-    auto = "auto"
-    cpu = "cpu"
-    gpu = "gpu"
-
-
 def search(
     files: Annotated[list[str], typer.Argument(help="Files that continue each other.")],
-    output: Annotated[Path, typer.Option("-o", "--output", parser=folder, help="For the results.")],
-    dm_max: Annotated[float | None, typer.Option(help="Highest DM, pc cm^-3.")] = None,
+    output: Output,
+    dm_max: DmMax = None,
     width_max_ms: Annotated[
         float | None, typer.Option("--width-max-ms", "--width-max", help="Longest boxcar, ms.")
     ] = None,
@@ -56,17 +68,17 @@ def search(
     plan: Annotated[
         Effort | None, typer.Option(help="Spare narrow pulses of high DM, or time.")
     ] = None,
-    threshold: Annotated[float | None, typer.Option(help="Lowest S/N of a candidate.")] = None,
-    min_probability: Annotated[float | None, typer.Option(help="Of a detection.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads that dedisperse.")] = None,
-    model: Annotated[str | None, typer.Option(help="Name or folder of the network.")] = None,
-    device: Annotated[Device, typer.Option(help="Where the network runs.")] = Device.auto,
-    stream: Annotated[str | None, typer.Option(help="Name in messages (default: file's).")] = None,
-    publish: Annotated[str | None, typer.Option(help="ZeroMQ address for messages.")] = None,
-    replay: Annotated[str | None, typer.Option(help="ZeroMQ address of the past.")] = None,
-    linger_s: Annotated[float, typer.Option(help="Stay reachable so long at the end.")] = 0.0,
+    threshold: Threshold = None,
+    min_probability: MinProbability = None,
+    threads: Threads = None,
+    model: Network = None,
+    device: Where = Device.auto,
+    stream: Stream = None,
+    publish: Publish = None,
+    replay: Replay = None,
+    linger_s: Linger = 0.0,
     images: Annotated[bool, typer.Option(help="Draw a PNG of every detection.")] = True,
-    mask: Annotated[bool, typer.Option(help="Mask channels that stand out.")] = True,
+    mask: Mask = True,
     subbands: Annotated[bool, typer.Option(help="Search parts of the band too.")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -105,18 +117,6 @@ def search(
         _print_search(found)
     if found.summary["stopped"]:
         raise typer.Exit(128 + stopped[0])
-
-
-def option_name(key: str, called: Mapping[str, str]) -> str:
-    """Name a setting as the command line does."""
-    parts = key.split(".")
-    known = called.get(key) or called.get(".".join(parts[:2])) or called.get(parts[0])
-    return known or f"--{parts[-1].replace('_', '-')}"
-
-
-def given(**options: Any) -> dict[str, Any]:
-    """Leave out options that were not given: the defaults stand in the configuration alone."""
-    return {name: value for name, value in options.items() if value is not None}
 
 
 @contextmanager

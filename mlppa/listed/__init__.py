@@ -6,12 +6,11 @@ which tells what it stands for.
 """
 
 from .join import join
-from .places import Observation, Place, is_file, named_data, observations, place, stretches
+from .places import Observation, Place, named_data, observations, place, stretches
 
 __all__ = [
     "Observation",
     "Place",
-    "is_file",
     "join",
     "named_data",
     "observations",

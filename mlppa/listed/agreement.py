@@ -13,6 +13,7 @@ from ..disk import write_whole
 from ..plots import plot_agreement, plot_images
 from ..plots.sheet import COLUMNS
 from ..wire import DetectionMessage
+from .lines import FLAWS
 
 AGREEMENT = "agreement"
 DISAGREEMENTS = "disagreements.png"
@@ -146,6 +147,13 @@ class Disagreements:
         }
         if groups:
             plot_images(groups, folder / DISAGREEMENTS)
+
+
+def remove_pages(folder: Path) -> None:
+    """Take away what an earlier run told of its lists."""
+    names = (f"{AGREEMENT}.txt", f"{AGREEMENT}.json", f"{AGREEMENT}.png", DISAGREEMENTS, FLAWS)
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _kind(one: Detection) -> str | None:

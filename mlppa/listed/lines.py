@@ -4,8 +4,10 @@ import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ..data import Listed
+from ..disk import write_whole
 from ..formats.lists import Flaw
 from ..metrics import LIST_LINES
 from ..wire import ListedMessage
@@ -17,6 +19,9 @@ MOST_TOLD = 10
 
 #: ... and kept up to so many.
 MOST_KEPT = 1000
+
+#: Where they are told, one by one.
+FLAWS = "flaws.txt"
 
 #: Lines that are remembered, so that each is judged once: as many as some years bring.
 MOST_REMEMBERED = 2_000_000
@@ -95,3 +100,8 @@ class Lines:
             log.warning("%s%s", flaw, "" if flaw.kept else "; the line is left out")
         elif told == MOST_TOLD + 1:
             log.warning("more lines are not as they should be: they are counted")
+
+    def write(self, folder: Path) -> None:
+        """Write what is not as it should be, one by one, if there is any."""
+        if self.flaws:
+            write_whole(folder / FLAWS, "".join(f"{one}\n" for one in self.flaws).encode())

@@ -176,17 +176,19 @@ class Pictures:
         seen: list[Listed] = []
         unseen: list[Listed] = []
         for row in rows:
-            (unseen if self._panels(row) is None else seen).append(row)
+            # one of FETCH was read when its line was made of it
+            has = row.path in self.headers or self._panels(row) is not None
+            (seen if has else unseen).append(row)
         return seen, unseen
 
     def _panels(self, row: Listed) -> Panels | None:
-        if row.path in self.headers:
-            return read_fetch(Path(row.path))[0]
-        for path in self.beside(row):
-            try:
+        try:
+            if row.path in self.headers:
+                return read_fetch(Path(row.path))[0]
+            for path in self.beside(row):
                 return read_px(path, K_TRANSIENTX / K_DM)
-            except InputError as error:
-                log.warning("%s; the candidate is judged without it", error)
+        except InputError as error:
+            log.warning("%s; the candidate is judged without it", error)
         return None
 
     def beside(self, row: Listed) -> list[Path]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..data import FilterbankHeader, Listed
+from ..disk import is_file
 from ..dispersion import sweep_s
 from ..errors import InputError
 from ..formats.lists import MOST_WIDTH_MS
@@ -174,14 +175,6 @@ def named_data(rows: Iterable[Listed], known: Sequence[str]) -> list[str]:
                     found.append(str(path))
                 break
     return found
-
-
-def is_file(path: Path) -> bool:
-    """Whether a file is there; a name that no file can have is none."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
 
 
 def _real(uri: str) -> Path:

@@ -5,14 +5,14 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 from typing import BinaryIO
 
 from ..data import Listed
-from ..errors import ConfigError
+from ..errors import ConfigError, InputError
 from ..formats.lists import LONGEST_LINE, Flaw, ListReader
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,22 @@ class _Tail:
     reader: ListReader
     offset: int = 0
     said: bytes = b""
+
+
+def open_follower(lists: Sequence[str]) -> "Follower | None":
+    """Follow lists that are given as a pattern; None where they are files.
+
+    Raises
+    ------
+    InputError
+        Where other lists are given beside the pattern.
+    """
+    if not any(name.startswith(SCHEME) for name in lists):
+        return None
+    if len(lists) > 1:
+        remedy = "give one pattern for all, such as transientx:///data/*.cands"
+        raise InputError(", ".join(lists), "lists to follow stand alone", remedy)
+    return Follower(lists[0])
 
 
 class Follower:
