@@ -51,6 +51,8 @@ class FilterbankHeader:
         Bits of a sample as recorded: 1, 2, 4, 8, 16 or 32.
     source_name, telescope, beam
         For people; nothing is computed from them.
+    ra_deg, dec_deg
+        Where the beam points (J2000); None where that is not known.
 
     Raises
     ------
@@ -67,6 +69,8 @@ class FilterbankHeader:
     source_name: str = ""
     telescope: str = ""
     beam: int = 0
+    ra_deg: float | None = None
+    dec_deg: float | None = None
 
     def __post_init__(self) -> None:
         numbers = {
@@ -85,6 +89,8 @@ class FilterbankHeader:
             f"the band crosses 0 MHz (fch1 {self.fch1_mhz:g}, foff {self.foff_mhz:g})": low > 0,
             f"a band from {low:g} to {high:g} MHz": low >= LOWEST_MHZ and high <= HIGHEST_MHZ,
             f"foff = {self.foff_mhz:g} MHz at {high:g} MHz": abs(self.foff_mhz) > 1e-12 * high,
+            f"ra = {self.ra_deg} degrees": self.ra_deg is None or 0 <= self.ra_deg <= 360,
+            f"dec = {self.dec_deg} degrees": self.dec_deg is None or -90 <= self.dec_deg <= 90,
         }
         for cause, fine in checks.items():
             if not fine:
@@ -118,11 +124,14 @@ class Block:
     and the number type of the input; NaN in it means that nothing was recorded
     in that channel. ``valid``, shape (nsamples,), is False where the source knows
     that a whole spectrum carries no signal (padding); None means all are good.
+    ``received_s`` is the `time.monotonic` at which a live block was complete. A live block
+    without any samples says that nothing has come for a while.
     """
 
     start: int
     spectra: NDArray[np.generic]
     valid: BoolArray | None = None
+    received_s: float | None = None
 
     @property
     def stop(self) -> int:

@@ -20,8 +20,10 @@ FLOORS = (
     {
         *("sources", "sinks", "gulps", "clean", "dedisperse", "search", "images", "classify"),
         *("decide", "publish", "listen", "plots", "simulate", "watchdog", "listed"),
+        *("inject", "known", "players", "arrivals"),
     },
     {"config", "pipeline", "warmup", "offline", "results", "confirm", "training", "dashboard"},
+    {"replay", "doctor", "live"},
     {"cli", "service", "demo", "bench", "__main__"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

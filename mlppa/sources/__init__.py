@@ -3,6 +3,9 @@
 A source is one class, and one line in the entry points group ``mlppa.sources``:
 its name is the scheme of its URIs (``spead``, ``dada``), or the extension of its
 files, and the object behind it turns a list of URIs into a `Source`.
+
+A live input gives one source after the other, since a telescope changes its receiver and
+counters begin anew: it is a `Feed`, one line in the group ``mlppa.feeds`` by its scheme.
 """
 
 import logging
@@ -52,7 +55,25 @@ class Source(Protocol):
         ...
 
 
+class Feed(Protocol):
+    """A live input: one observation after the other, each a `Source` of its own.
+
+    A live source gives a block without samples, once, when nothing came for a second or so:
+    whoever waits for more to complete a gulp then does so no longer. Its blocks say when
+    they were complete.
+    """
+
+    def observations(self) -> Iterator[Source]:
+        """Give a source when an observation begins; the one before is at its end by then."""
+        ...
+
+    def close(self) -> None:
+        """Let the source at hand and `observations` end soon, from any thread."""
+        ...
+
+
 type Opener = Callable[[Sequence[str]], Source]
+type FeedOpener = Callable[[Sequence[str], FilterbankHeader | None], Feed]
 
 
 def open_source(uris: Sequence[str]) -> Source:
@@ -82,6 +103,49 @@ def open_source(uris: Sequence[str]) -> Source:
         remedy = f"use one of those installed: {', '.join(sorted(installed)) or 'none'}"
         raise ConfigError(uri, f"there is no source for {kind!r}", remedy)
     return cast(Opener, installed[kind].load())(uris)
+
+
+def open_feed(uris: Sequence[str], known: FilterbankHeader | None = None) -> Feed:
+    """Open a live input; files are one observation, which then ends.
+
+    Parameters
+    ----------
+    uris
+        One ``scheme:`` URI, or paths as `open_source` takes them.
+    known
+        Header of streams that do not tell theirs.
+
+    Raises
+    ------
+    ConfigError, InputError
+        As `open_source`.
+    EnvironmentFault
+        Where the input cannot be had: a port in use, a folder that is not there.
+    """
+    installed = {point.name: point for point in entry_points(group="mlppa.feeds")}
+    schemes = {match[1] for uri in uris if (match := _SCHEME.match(uri))}
+    live = schemes & installed.keys()
+    if not live:
+        return Recorded(open_source(uris))
+    if len(uris) > 1:
+        cause = "a live input stands alone"
+        raise ConfigError(", ".join(uris), cause, "give every stream an input of its own")
+    return cast(FeedOpener, installed[live.pop()].load())(uris, known)
+
+
+class Recorded:
+    """One source as a feed: an observation that has an end."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def observations(self) -> Iterator[Source]:
+        """Give it."""
+        yield self._source
+
+    def close(self) -> None:
+        """Let it end soon."""
+        self._source.close()
 
 
 def split_options(uri: str) -> tuple[str, dict[str, str]]:
