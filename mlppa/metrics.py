@@ -13,7 +13,7 @@ FATES = ("searched", "masked", "missing", "shed")
 
 #: Stages that are timed, in the order of the pipeline.
 STAGES = (
-    *("read", "clean", "wait", "search", "images"),
+    *("read", "inject", "clean", "wait", "search", "images"),
     *("classify", "decide", "publish", "plot"),
 )
 
@@ -21,6 +21,7 @@ BLOCKS = Counter("mlppa_blocks", "Blocks read or received")
 SAMPLES = Counter("mlppa_samples", "Samples, by what became of them", ["fate"])
 MASKED_CHANNELS = Gauge("mlppa_masked_channels", "Channels of the band that are left out now")
 GAPS = Counter("mlppa_gaps", "Jumps of the sample index in the input")
+LATE = Counter("mlppa_late_samples", "Samples that came when their time had been given up")
 
 QUEUE_DEPTH = Gauge("mlppa_queue_depth", "Items that wait in a queue", ["queue"])
 DROPPED = Counter("mlppa_dropped", "Items dropped because a queue was full", ["queue"])

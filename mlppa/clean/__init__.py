@@ -84,7 +84,12 @@ class Arithmetic(Protocol):
 
 
 def clean(
-    gulps: Iterable[Gulp], halos: Sequence[int], baseline: int, *, mask: bool = True
+    gulps: Iterable[Gulp],
+    halos: Sequence[int],
+    baseline: int,
+    *,
+    mask: bool = True,
+    ahead: bool = True,
 ) -> Iterator[CleanGulp]:
     """Normalise, mask and quantise a stream.
 
@@ -101,6 +106,8 @@ def clean(
     mask
         Whether to leave out channels that differ from their neighbours; dead channels
         and what is not a number are always left out.
+    ahead
+        Whether a gulp waits for the one behind it, which tells its level at the end better.
 
     Yields
     ------
@@ -109,7 +116,7 @@ def clean(
     """
     from . import fast
 
-    return clean_by(fast, gulps, halos, baseline, mask)
+    return clean_by(fast, gulps, halos, baseline, mask, ahead)
 
 
 def clean_by(
@@ -118,11 +125,13 @@ def clean_by(
     halos: Sequence[int],
     baseline: int,
     mask: bool,
+    ahead: bool = True,
 ) -> Iterator[CleanGulp]:
     """Clean with an arithmetic of choice; see `clean`."""
     cleaner = _Cleaner(arithmetic, halos, baseline, mask)
+    prepared = _prepared(arithmetic, gulps, len(halos))
     # a loop would hold the raw gulps of its last turn while the next one is read
-    yield from map(cleaner.clean, _with_neighbours(_prepared(arithmetic, gulps, len(halos))))
+    yield from map(cleaner.clean, _with_neighbours(prepared) if ahead else _with_past(prepared))
 
 
 class _Cleaner:
@@ -158,6 +167,8 @@ class _Cleaner:
             first=gulp.first,
             last=gulp.last,
             missing=gulp.missing,
+            quiet=gulp.quiet,
+            shed=gulp.shed,
         )
 
     def _judge(self, sky: Stretch, slow: Baseline) -> Judgement:
@@ -193,6 +204,15 @@ def _with_neighbours(items: Iterable[tuple[Gulp, Stretch]]) -> Iterator[_Neighbo
         held = item
     if held is not None:
         yield before, held, None
+
+
+def _with_past(items: Iterable[tuple[Gulp, Stretch]]) -> Iterator[_Neighbours]:
+    """Give every gulp at once, with the one before it."""
+    held: tuple[Gulp, Stretch] | None = None
+    for item in items:
+        before = held[1] if held is not None and held[0].stop == item[0].start else None
+        yield before, item, None
+        held = item
 
 
 def _numbers(spectra: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -85,6 +85,9 @@ GULP_CELLS = 1 << 21
 GULP_SAMPLES = 2048
 BASELINE_WIDTHS = 4
 
+#: Of a live stream whoever waits for a pulse waits for the end of its gulp, too.
+LIVE_GULP_SECONDS = 0.5
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -257,8 +260,12 @@ class Plan:
     search: SearchPlan
 
     @classmethod
-    def make(cls, settings: SearchSettings, header: FilterbankHeader, res: int) -> Self:
+    def make(
+        cls, settings: SearchSettings, header: FilterbankHeader, res: int, *, live: bool = False
+    ) -> Self:
         """Check the settings against a stream.
+
+        Of a live one gulps are short and peaks wait for little: pulses are told soon.
 
         Raises
         ------
@@ -280,15 +287,22 @@ class Plan:
         cls._refuse_huge(rows * header.nchans, settings, header)
         trials = octaves(grid, freqs_mhz, header.tsamp_s)
         widest = max(int(grid.width_max_s / header.tsamp_s), 4)
-        search = SearchPlan(freqs_mhz, header.tsamp_s, trials, settings.threshold, res, widest)
+        search = SearchPlan(
+            freqs_mhz, header.tsamp_s, trials, settings.threshold, res, widest, prompt=live
+        )
         if settings.subbands:
             search = replace(search, subbands=make_subbands(search, grid))
         baseline = _power_of_two(
-            max(GULP_SAMPLES, GULP_SECONDS / header.tsamp_s, BASELINE_WIDTHS * widest)
+            max(
+                GULP_SAMPLES,
+                (LIVE_GULP_SECONDS if live else GULP_SECONDS) / header.tsamp_s,
+                BASELINE_WIDTHS * widest,
+            )
         )
         tiles = (o.tile << o.index for plan in search.plans for o in plan.octaves)
         gulp = _power_of_two(max(baseline, *tiles))
-        if gulp * header.nchans < GULP_CELLS and gulp * header.tsamp_s < 2 * GULP_SECONDS:
+        small = gulp * header.nchans < GULP_CELLS and gulp * header.tsamp_s < 2 * GULP_SECONDS
+        if small and not live:
             gulp *= 2
         plan = cls(header, baseline, gulp, search)
         cls._refuse_huge(plan.memory_bytes, settings, header)
