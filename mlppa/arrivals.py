@@ -18,14 +18,16 @@ class Arrivals:
     ----------
     samples
         Samples that came in so far.
-    newest_s
-        The `time.monotonic` of the last of them; None before the first one.
+    newest, newest_s
+        Index behind the last of them, and the `time.monotonic` at which it came; None before
+        the first one.
     pace
         Seconds of sky that came in a second lately: 1 at a telescope.
     """
 
     def __init__(self, tsamp_s: float) -> None:
         self.samples = 0
+        self.newest: int | None = None
         self.newest_s: float | None = None
         self._tsamp_s = tsamp_s
         # what is not yet known never lies before a sample that is asked for
@@ -42,7 +44,7 @@ class Arrivals:
                 self._times_s[slot], self._stops[slot] = now_s, block.stop
                 self._count += 1
                 self.samples += len(block.spectra)
-                self.newest_s = now_s
+                self.newest, self.newest_s = block.stop, now_s
             yield block
 
     def received_at(self, sample: int) -> float:

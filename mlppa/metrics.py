@@ -38,6 +38,30 @@ LATENCY_SECONDS = Histogram(
     buckets=(0.1, 0.3, 1, 3, 10, 30, 100),
 )
 
+BLOCK_LATENCY_SECONDS = Histogram(
+    "mlppa_block_latency_seconds",
+    "From the last sample of a batch coming in to its messages",
+    buckets=(0.1, 0.3, 1, 3, 10, 30, 100),
+)
+
+#: What a live stream can be in; each is 1 while it is.
+STATES = ("waiting", "live", "late", "silent", "insensitive", "stopping")
+
+STATE = Gauge("mlppa_stream_state", "Which state a live stream is in", ["stream", "state"])
+RATIO = Gauge("mlppa_real_time_ratio", "Part of real time that a stream needs", ["stream"])
+RUNG = Gauge("mlppa_ladder_rung", "Step of the ladder that a stream is on", ["stream"])
+STEPS = Counter("mlppa_ladder_steps", "Steps on the ladder", ["stream", "way"])
+BACKLOG_SECONDS = Gauge("mlppa_backlog_seconds", "Sky that came and is not done", ["stream"])
+OBSERVATIONS = Counter("mlppa_observations", "Observations that began", ["stream"])
+REFUSED = Counter("mlppa_refused_observations", "Those that could not be searched", ["stream"])
+
+#: Lower edges of the S/N by which synthetic pulses are counted.
+INJECTED_SNRS = (0, 7, 8, 10, 15, 20, 30)
+INJECTIONS = Counter(
+    "mlppa_injections", "Synthetic pulses, by S/N from this on and by fate", ["snr", "fate"]
+)
+RECOVERED = Gauge("mlppa_recovered_ratio", "Part of the latest synthetic pulses found", ["stream"])
+
 STORM_DROPPED = Counter(
     "mlppa_storm_dropped",
     "What a storm left no time for: raw peaks, candidates to measure",
@@ -62,5 +86,8 @@ for _fate in LINE_FATES:
     LIST_LINES.labels(fate=_fate)
 for _label in ("pulse", "rfi"):
     CANDIDATES.labels(label=_label)
+for _snr in INJECTED_SNRS:
+    for _fate in ("found", "missed", "lost"):
+        INJECTIONS.labels(snr=str(_snr), fate=_fate)
 for _injected in ("true", "false"):
     DETECTIONS.labels(injected=_injected)

@@ -1,7 +1,7 @@
 """The wiring: the whole path from a source to reports, in one function."""
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
@@ -21,7 +21,7 @@ from .metrics import SAMPLES
 from .search import look, search
 from .sources import Source
 from .stopwatch import Stopwatch
-from .watchdog import Rung, Watchdog
+from .watchdog import Ladder, Rung
 
 #: Gulps that wait between the two threads.
 DEPTH = 1
@@ -37,19 +37,19 @@ class Live:
         Raw gulps that wait for their turn; when there are more, the older half is shed.
     arrivals
         Notes when samples came in.
-    watchdog
-        Says on which rung of the ladder to work.
-    lower
-        The rungs below the first one.
+    ladder
+        How candidates are judged now: asked before each batch.
     injector
         Puts synthetic pulses in; None for none.
+    name
+        Of the stream.
     """
 
     queue: int
     arrivals: Arrivals
-    watchdog: Watchdog
-    lower: Sequence[Rung] = ()
+    ladder: Ladder
     injector: Injector | None = None
+    name: str = "live"
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,6 @@ class Parts:
     live: Live | None = None
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
-    @property
-    def rungs(self) -> list[Rung]:
-        """How candidates are judged, on each rung of the ladder."""
-        lower = self.live.lower if self.live else ()
-        return [Rung(self.plan.search, self.classifier, self.min_probability), *lower]
-
 
 def pipeline(parts: Parts) -> Generator[Report]:
     """Run a stream through every stage.
@@ -123,12 +117,14 @@ def pipeline(parts: Parts) -> Generator[Report]:
     blocks = timed("read", parts.source.blocks())
     raw = gulps(blocks, plan.gulp) if live is None else received(blocks, parts, live)
     halos = plan.search.halos if parts.searching else [0]
-    cleaned = clean(raw, halos, plan.baseline, mask=parts.mask, ahead=live is None)
+    cleaned = clean(
+        raw, halos, plan.baseline, mask=parts.mask, zapped=plan.zapped, ahead=live is None
+    )
     ahead = _ahead(timed("clean", cleaned))
     waited = timed("wait", ahead)
     searched: Iterator[Searched] = look(waited, plan.search)
     if parts.searching:
-        gate = _gate(parts.rungs, live.watchdog) if live else None
+        gate = (lambda: live.ladder.now.plan.threshold) if live else None
         searched = search(waited, plan.search, parts.kernel, gate)
     if parts.listed is not None:
         searched = join(searched, parts.listed, plan.search, parts.left)
@@ -145,15 +141,17 @@ def received(blocks: Iterable[Block], parts: Parts, live: Live) -> Iterator[Gulp
     if live.injector is not None:
         blocks = parts.stopwatch.timed("inject", live.injector.inject(blocks))
     raw = gulps(blocks, parts.plan.gulp)
-    return prefetch(raw, live.queue, Gulp.after if parts.source.live else "wait", name="input")
+    return prefetch(
+        raw, live.queue, Gulp.after if parts.source.live else "wait", name=f"input {live.name}"
+    )
 
 
 def judge(searched: Iterable[Searched], parts: Parts) -> Iterator[Report]:
     """Cut images, classify and decide, on the rung that the watchdog has chosen by then."""
-    timed, rungs, tsamp_s = parts.stopwatch.timed, parts.rungs, parts.plan.header.tsamp_s
+    timed, tsamp_s = parts.stopwatch.timed, parts.plan.header.tsamp_s
+    every = Rung(parts.plan.search, parts.classifier, parts.min_probability)
     for item in searched:
-        number = parts.live.watchdog.rung if parts.live else 0
-        rung = rungs[number]
+        rung = parts.live.ladder.now if parts.live else every
         images = timed("images", cut_images([item], rung.plan))
         classified = timed("classify", classify(images, rung.network, tsamp_s))
         decided = decide(
@@ -164,11 +162,7 @@ def judge(searched: Iterable[Searched], parts: Parts) -> Iterator[Report]:
             panels=parts.panels,
         )
         for report in timed("decide", decided):
-            yield replace(report, rung=number)
-
-
-def _gate(rungs: Sequence[Rung], watchdog: Watchdog) -> Callable[[], float]:
-    return lambda: rungs[watchdog.rung].plan.threshold
+            yield replace(report, rung=rung.number)
 
 
 def _ahead(cleaned: Iterator[CleanGulp]) -> Generator[CleanGulp]:

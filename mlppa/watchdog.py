@@ -5,7 +5,7 @@ stream looks at the clock himself.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .classify import Network
@@ -36,12 +36,28 @@ class Rung:
         What judges, and from which probability a candidate is a pulse.
     said
         What is given up on it, in a few words.
+    number
+        0 for the first one, on which nothing is.
     """
 
     plan: SearchPlan
     network: Network
     min_probability: float
     said: str = "all"
+    number: int = 0
+
+
+class Ladder:
+    """The rungs of a stream, and the one it is on: chosen in one thread, read in another."""
+
+    def __init__(self, rungs: Sequence[Rung]) -> None:
+        self.rungs = tuple(rungs)
+        self.step = 0
+
+    @property
+    def now(self) -> Rung:
+        """The rung to work on."""
+        return self.rungs[self.step]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +88,13 @@ class Watchdog:
     ----------
     limits
         When to step.
-    rungs
-        How many there are; the last one is as far down as it goes.
+    ladder
+        The last rung is as far down as it goes.
     clock
         Gives the time in seconds.
 
     Attributes
     ----------
-    rung
-        The step that the stream is on; 0 is all that there is.
     ratio
         Smoothed part of real time that the busiest thread needs.
     late
@@ -90,14 +104,12 @@ class Watchdog:
     """
 
     limits: Limits
-    rungs: int = 1
+    ladder: Ladder
     clock: Callable[[], float] = time.monotonic
-    rung: int = 0
     ratio: float = 0.0
     late: bool = False
     steps: dict[str, int] = field(default_factory=lambda: {"down": 0, "up": 0})
     _seconds: dict[str, float] = field(default_factory=dict)
-    _last_s: float | None = None
     _stepped_s: float = float("-inf")
 
     def judge(
@@ -138,18 +150,18 @@ class Watchdog:
         waited_s = now_s - self._stepped_s
         if over:
             was, self.late = self.late, True
-            if waited_s >= limits.patience_s and self.rung + 1 < self.rungs:
+            if waited_s >= limits.patience_s and self.ladder.step + 1 < len(self.ladder.rungs):
                 return self._step(+1, now_s)
             return None if was else "late"
         if under:
             was, self.late = self.late, False
-            if waited_s >= UP_TIMES * limits.patience_s and self.rung > 0:
+            if waited_s >= UP_TIMES * limits.patience_s and self.ladder.step > 0:
                 return self._step(-1, now_s)
             return "recovered" if was else None
         return None
 
     def _step(self, by: int, now_s: float) -> str:
-        self.rung += by
+        self.ladder.step += by
         self._stepped_s = now_s
         way = "down" if by > 0 else "up"
         self.steps[way] += 1

@@ -27,7 +27,7 @@ from mlppa.simulate import Interference, Sky
 from mlppa.sources import Source
 from mlppa.sources.memory import MemorySource
 from mlppa.stopwatch import Stopwatch
-from mlppa.watchdog import Limits, Watchdog
+from mlppa.watchdog import Ladder, Rung
 
 from .conftest import MetricDelta
 from .reports import assert_same, told
@@ -167,9 +167,10 @@ def test_a_live_stream_sheds_what_it_cannot_search_and_says_so(
                 assert searching.wait(20)
             produced.set()
 
-    dropped = metric_delta("mlppa_dropped_total", queue="input")
+    dropped = metric_delta("mlppa_dropped_total", queue="input live")
     source = Hasty(HEADER, np.tile(spectra(), (4, 1)), [5000], live=True)
-    live = Live(4, Arrivals(HEADER.tsamp_s), Watchdog(Limits()))
+    ladder = Ladder([Rung(plan_for(HEADER).search, load_model("spine-64"), 0.5)])
+    live = Live(4, Arrivals(HEADER.tsamp_s), ladder)
     reports = pipeline(parts(source, live=live))
     coverage = [next(reports).coverage]
     searching.set()
@@ -182,7 +183,7 @@ def test_a_live_stream_sheds_what_it_cannot_search_and_says_so(
     assert sum(c.missing for c in coverage) == 0
     assert sum(c.shed for c in coverage) == dropped() * plan_for(HEADER).gulp
     assert live.arrivals.samples == 4 * NSAMPLES
-    assert not {"clean", "input"} & {thread.name for thread in threading.enumerate()}
+    assert not {"clean", "input live"} & {thread.name for thread in threading.enumerate()}
 
 
 def test_each_stage_is_timed() -> None:

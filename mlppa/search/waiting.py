@@ -37,6 +37,7 @@ class Waiting:
         self._peaks: list[Triggers] = [np.empty(0, TRIGGER) for _ in plan.plans]
         self._final: list[Candidate] = []
         self._storm = False
+        self._threshold = plan.threshold
 
     def settle(
         self,
@@ -68,7 +69,7 @@ class Waiting:
         storm
             Whether anything had to be dropped.
         """
-        plan = self._plan
+        plan, self._threshold = self._plan, threshold
         kept = [_strongest(one, MOST_TRIGGERS) for one in peaks]
         leaders = [self._due(number, one, frontier) for number, one in enumerate(kept)]
         if threshold > plan.threshold:
@@ -80,8 +81,8 @@ class Waiting:
         room = most - sum(map(len, chosen))
         good = self._measured(chosen[0], frontier, history, room)
         for part, these in zip(plan.subbands, chosen[1:], strict=True):
-            good += measured_in(part, these, history, (*self._final, *good))
-        new = distinct([c for c in good if c.snr >= threshold], self._final, plan)
+            good += measured_in(part, these, history, (*self._final, *good), threshold)
+        new = distinct(good, self._final, plan)
         oldest = history.gulps[-1].stop - 2 * plan.memory
         self._final = [c for c in self._final if c.sample > oldest] + new
         return tuple(new), self._count(_fewer(peaks, kept), _fewer(leaders, chosen))
@@ -117,14 +118,14 @@ class Waiting:
         for leader in leaders:
             candidate = refine(leader, history, plan)
             measured.append(candidate)
-            if candidate is not None and candidate.snr >= plan.threshold and room > 0:
+            if candidate is not None and candidate.snr >= self._threshold and room > 0:
                 beside = companions(candidate, leader, history, plan)
                 later = ~self._ripe(0, beside, frontier)
                 self._peaks[0] = np.concatenate([self._peaks[0], beside[later]])
                 due = beside[~later][:room]
                 room -= len(due)
                 measured += [refine(one, history, plan) for one in due]
-        return [c for c in measured if c is not None and c.snr >= plan.threshold]
+        return [c for c in measured if c is not None and c.snr >= self._threshold]
 
     def _count(self, peaks: int, candidates: int) -> bool:
         STORM_DROPPED.labels(kind="peak").inc(peaks)
@@ -136,7 +137,11 @@ class Waiting:
 
 
 def measured_in(
-    part: SubBand, leaders: Triggers, history: History, known: Sequence[Candidate]
+    part: SubBand,
+    leaders: Triggers,
+    history: History,
+    known: Sequence[Candidate],
+    threshold: float,
 ) -> list[Candidate]:
     """Measure leaders in their part of the band, but for wings of what is known."""
     if not len(leaders):
@@ -145,7 +150,7 @@ def measured_in(
     inside = history.part(part.channels)
     new = (leader for leader in leaders if not is_explained(leader, seen))
     measured = [refine(leader, inside, part.plan) for leader in new]
-    return [part.of_band(c) for c in measured if c is not None and c.snr >= part.plan.threshold]
+    return [part.of_band(c) for c in measured if c is not None and c.snr >= threshold]
 
 
 def _fewer(before: Sequence[Triggers], after: Sequence[Triggers]) -> int:
