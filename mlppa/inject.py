@@ -25,7 +25,7 @@ from .data import (
 )
 from .search import SearchPlan
 from .search.cluster import as_triggers, in_bowtie
-from .simulate.pulse import Pulse, PulseShape, shape_pulse
+from .simulate.pulse import Pulse, PulseShape, reach, shape_pulse
 
 #: The noise is measured of so many samples, and again after so many seconds.
 NOISE_SAMPLES = 2048
@@ -67,15 +67,17 @@ class Injector:
     header
         Of the stream.
     seed
-        The same seed gives the same pulses at the same samples.
+        The same seed gives the same pulses at the same samples, however the stream is cut;
+        only after a gap they may come later.
     """
 
     def __init__(self, rate: Rate, header: FilterbankHeader, seed: int) -> None:
         self._rate = rate
         self._header = header
         self._rng = np.random.default_rng((seed, 11))
+        self._dither = np.random.default_rng((seed, 13))
         self._noise = _Noise(header)
-        self._next_s: float | None = None
+        self._next: int | None = None
         self._shining: list[PulseShape] = []
         # what is appended here is taken in the other thread
         self._put: deque[Injection] = deque()
@@ -95,25 +97,29 @@ class Injector:
             self._shining = [shape for shape in self._shining if shape.stop > block.stop]
 
     def _plan(self, block: Block) -> None:
-        """Begin another pulse when it is time."""
-        now_s = block.start * self._header.tsamp_s
-        if self._next_s is None:
-            self._next_s = now_s + FIRST_S
-        if now_s < self._next_s or self._noise.std is None:
-            return
-        rate, rng = self._rate, self._rng
-        self._next_s = now_s + 3600 / rate.per_hour * float(rng.uniform(0.5, 1.5))
+        """Begin pulses whose time has come."""
+        tsamp_s = self._header.tsamp_s
+        if self._next is None:
+            self._next = block.start + math.ceil(FIRST_S / tsamp_s)
+        while self._noise.std is not None and self._next < block.stop:
+            # behind a gap it begins with the block
+            self._begin(max(self._next, block.start))
+            wait_s = 3600 / self._rate.per_hour * float(self._rng.uniform(0.5, 1.5))
+            self._next = max(self._next, block.start) + math.ceil(wait_s / tsamp_s)
+
+    def _begin(self, start: int) -> None:
+        """Draw a pulse that touches no sample before ``start``."""
+        rate, rng, tsamp_s = self._rate, self._rng, self._header.tsamp_s
         pulse = Pulse(
             time_s=0.0,
             dm=float(rng.uniform(*rate.dm)),
             width_ms=_log_uniform(rng, rate.width_ms),
             snr=_log_uniform(rng, rate.snr),
         )
-        # all of it lies ahead, whatever it is smeared to
-        ahead = shape_pulse(pulse, self._header).start
-        phase = float(rng.uniform(0, 1))
-        arrival = block.start - ahead + 1 + phase
-        shape = shape_pulse(replace(pulse, time_s=arrival * self._header.tsamp_s), self._header)
+        # what it is smeared to lies before its arrival
+        before, _ = reach(pulse, self._header)
+        arrival = start - before + 1 + float(rng.uniform(0, 1))
+        shape = shape_pulse(replace(pulse, time_s=arrival * tsamp_s), self._header)
         self._shining.append(shape)
         self._put.append(
             Injection(
@@ -132,7 +138,7 @@ class Injector:
         std = self._noise.std
         assert std is not None, "nothing shines before the noise is known"
         power *= std
-        spectra = _sum(block.spectra, power, self._rng, self._header.nbits)
+        spectra = _sum(block.spectra, power, self._dither, self._header.nbits)
         return replace(block, spectra=spectra)
 
     def mark(self, reports: Iterable[Report], plan: SearchPlan) -> Iterator[Report]:

@@ -137,6 +137,9 @@ def pipeline(parts: Parts) -> Generator[Report]:
 
 def received(blocks: Iterable[Block], parts: Parts, live: Live) -> Iterator[Gulp]:
     """Take in a live stream: when it came is noted, and what is too much is shed."""
+    if not parts.source.live:
+        # more may come yet: a folder waits for its next file
+        blocks = (block for block in blocks if len(block.spectra))
     blocks = live.arrivals.note(blocks)
     if live.injector is not None:
         blocks = parts.stopwatch.timed("inject", live.injector.inject(blocks))
