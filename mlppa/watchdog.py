@@ -12,9 +12,10 @@ from .classify import Network
 from .data import Report
 from .search import SearchPlan
 
-#: Who works at the same time as the others: the stages of each thread of a live stream.
+#: Who works at the same time as the others: the stages of each thread of a live stream, but
+#: for those that mostly wait.
 THREADS = {
-    "input": ("read", "inject"),
+    "input": ("inject",),
     "clean": ("clean",),
     "search": ("search", "images", "classify", "decide"),
     "publish": ("publish", "plot"),
