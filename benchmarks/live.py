@@ -146,7 +146,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             population = Population(count, (args.snr, 40.0), (20.0, args.dm_max * 0.9), (0.5, 20.0))
             write_filterbank(random_sky(header, seconds, population, False, args.seed), sky)
         ports = configure(folder, args)
-        heard, done, process = Heard(), [], []
+        heard = Heard()
+        done: list[bool] = []
+        process: list[tuple[float, float, int, int]] = []
         # what is read once is in memory: the disk does not disturb the pace
         with (folder / "daemon.log").open("w") as log:
             daemon = subprocess.Popen([*MLPPA, "run", str(folder / "live.toml")], stderr=log)
@@ -172,7 +174,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         for one in helpers:
             one.join()
         if args.log:
-            print(log_text.read_text(), file=sys.stderr)
+            sys.stderr.write(log_text.read_text())
         result = judge(header, read_truth(truth_path(sky)).pulses, heard, played, args)
     if args.plot:
         plot(process, heard, header, args.plot, played)
@@ -303,7 +305,7 @@ def main() -> None:
     parser.add_argument("--images", action="store_true")
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--log", action="store_true")
-    print(json.dumps(run(parser.parse_args()), indent=1))
+    sys.stdout.write(json.dumps(run(parser.parse_args()), indent=1) + "\n")
 
 
 if __name__ == "__main__":
