@@ -32,7 +32,7 @@ def test_an_angle_as_text(text: str, angle: float) -> None:
     ["", "*", "x", "1:60:00", "1:00:60", "1.5:30", "1:2.5:3", "1:2:3:4", "1:-2", "nan", "1e3"],
 )
 def test_what_is_no_angle_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="angle|fraction"):
+    with pytest.raises(ValueError, match=r"angle|fraction"):
         parse_sexagesimal(text)
 
 
