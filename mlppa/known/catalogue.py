@@ -174,7 +174,7 @@ class KnownSources:
             there = agree[agree == (self.called.get(_plain(target), -1) if target else -1)]
         if not len(there):
             return None
-        return self.names[there[np.abs(self.dms[there] - dm).argmin()]]
+        return self.names[int(there[np.abs(self.dms[there] - dm).argmin()])]
 
 
 def _directions(ra_deg: Float64Array, dec_deg: Float64Array) -> Float64Array:
