@@ -218,7 +218,7 @@ def test_the_clock_of_the_processors(made: Made, name: str, driver: str, level: 
         ({}, 6 << 30, "fine", "the plan holds about 6 GiB"),
         ({}, 8 << 30, "fault", "8 GiB available; the plan holds about 8 GiB"),
         ({"/proc/meminfo": "MemAvailable: 1048576 kB"}, None, "warning", "1 GiB available"),
-        ({"/sys/fs/cgroup/system.slice/memory.max": f"{2 << 30}"}, 2 << 30, "fault", "2 GiB allowed"),
+        ({"/sys/fs/cgroup/system.slice/memory.max": "2147483648"}, 2 << 30, "fault", "2 GiB"),
         ({"/sys/fs/cgroup/memory.max": "max"}, 2 << 30, "fine", "8 GiB available"),
         (
             {
