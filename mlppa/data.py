@@ -362,6 +362,25 @@ class Candidate:
     partial: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the sky has to say about a candidate; None where it says nothing.
+
+    Parameters
+    ----------
+    known_source
+        Name of the source that it may come from.
+    dm_galactic
+        The most that the Galaxy contributes towards the pointing, in pc cm^-3.
+    dm_excess
+        DM beyond that; below 0 inside of the Galaxy.
+    """
+
+    known_source: str | None = None
+    dm_galactic: float | None = None
+    dm_excess: float | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
     """What was looked at: samples [start, stop) of one beam.

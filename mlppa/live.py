@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -11,17 +11,18 @@ from functools import partial
 from .arrivals import Arrivals
 from .classify import Classifier, load_model
 from .config import DaemonConfig, InjectSettings, Plan, RungSettings, naming, zapped
-from .data import Candidate, FilterbankHeader, Report
+from .data import Candidate, Context, FilterbankHeader, Report
 from .dedisperse import Kernel
 from .errors import MlppaError
 from .inject import Injector, Rate
+from .known import KnownSources, Sky, check_galactic, context, galactic_dm
 from .metrics import OBSERVATIONS, REFUSED
 from .pipeline import Live, Parts, pipeline
 from .results import key_of_run
 from .sources import Feed, Source
 from .stopwatch import Stopwatch
 from .watchdog import Ladder, Rung
-from .wire import Context, Origin
+from .wire import Origin
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +31,6 @@ PAUSE_S = 0.5
 
 #: Gulps that are done at the same time, one in each thread: no backlog.
 IN_HAND = 3
-
-type ContextOf = Callable[[Candidate, FilterbankHeader], Context]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,32 @@ class Judge:
     threshold: float
     min_probability: float
     said: str = "all"
+
+
+def read_sky(config: DaemonConfig, before: Sky | None = None) -> Sky:
+    """Read what is known of the sky.
+
+    Parameters
+    ----------
+    before
+        What was known: its list stays where the new one cannot be read.
+
+    Raises
+    ------
+    InputError
+        Where the list of known sources cannot be read, and there was none before.
+    EnvironmentFault
+        Where the model of the Galaxy is not installed.
+    """
+    wanted = config.known
+    galactic = None if wanted.galactic == "none" else wanted.galactic
+    if galactic is not None:
+        check_galactic()
+    sources = None
+    if wanted.file is not None:
+        known = before.sources if before else None
+        sources = KnownSources.read(wanted.file) if known is None else known.reread(wanted.file)
+    return Sky(sources=sources, radius_deg=wanted.radius_deg, galactic=galactic)
 
 
 def load_judges(config: DaemonConfig) -> list[Judge]:
@@ -167,7 +192,8 @@ class Stream:
     ) -> None:
         self.name = name
         self.feed = feed
-        self.context_of: ContextOf = _nothing_known
+        self.sky = Sky()
+        self._dm_galactic: float | None = None
         self._config = config
         self._judges = judges
         self._kernel = kernel
@@ -192,9 +218,9 @@ class Stream:
                 REFUSED.labels(stream=self.name).inc()
                 time.sleep(PAUSE_S)
 
-    def reload(self, config: DaemonConfig, judges: Sequence[Judge]) -> None:
-        """Take other thresholds and masks, at once."""
-        self._config, self._judges = config, judges
+    def reload(self, config: DaemonConfig, judges: Sequence[Judge], sky: Sky) -> None:
+        """Take other thresholds, masks and known sources, at once."""
+        self._config, self._judges, self.sky = config, judges, sky
         now = self._current
         if now is not None:
             now.ladder.rungs = self._rungs(now.plan)
@@ -257,20 +283,28 @@ class Stream:
             model=judge.classifier.name,
             model_sha256=judge.classifier.sha256,
             images=self._config.publish.images,
-            contexts=partial(_context, self, header),
+            contexts=partial(self._context, header),
         )
+
+    def _context(self, header: FilterbankHeader, candidate: Candidate) -> Context:
+        found = context(candidate, header, replace(self.sky, galactic=None))
+        galaxy = self._dm_galactic
+        excess = None if galaxy is None else candidate.dm - galaxy
+        return replace(found, dm_galactic=galaxy, dm_excess=excess)
+
+    def ask_galaxy(self, header: FilterbankHeader) -> None:
+        """Find out the DM of the Galaxy, which takes seconds: no stream may wait for it.
+
+        Until it is known messages go without.
+        """
+        self._dm_galactic = None
+        model, ra_deg, dec_deg = self.sky.galactic, header.ra_deg, header.dec_deg
+        if model is not None and ra_deg is not None and dec_deg is not None:
+            self._dm_galactic = galactic_dm(ra_deg, dec_deg, model)
 
     def _injector(self, header: FilterbankHeader) -> Injector | None:
         wanted = self._config.inject
         return Injector(_rate(wanted), header, wanted.seed) if wanted.per_hour else None
-
-
-def _context(stream: Stream, header: FilterbankHeader, candidate: Candidate) -> Context:
-    return stream.context_of(candidate, header)
-
-
-def _nothing_known(candidate: Candidate, header: FilterbankHeader) -> Context:
-    return Context()
 
 
 def _rate(wanted: InjectSettings) -> Rate:

@@ -14,7 +14,7 @@ from typer.exceptions import TyperException
 from .. import __version__
 from ..allocator import keep_freed_memory
 from ..errors import ConfigError, EnvironmentFault, MlppaError
-from . import bench, classify, keys, listen, models, run, search, sky
+from . import bench, classify, doctor, keys, listen, models, run, search, sky
 from .options import Debug
 from .usage import help_alone, usage_error
 
@@ -29,6 +29,7 @@ app.command()(search.search)
 app.command()(classify.classify)
 app.command()(run.run)
 app.command()(search.check)
+app.command()(doctor.doctor)
 app.command()(sky.simulate)
 app.command()(listen.listen)
 app.command()(keys.keys)

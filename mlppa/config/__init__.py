@@ -270,8 +270,8 @@ class KnownSettings(_Section):
     """Known sources, and the Galaxy: what is marked, and never dropped."""
 
     file: Annotated[Path, BeforeValidator(_text)] | None = None
-    radius_deg: Annotated[Positive, Field(le=180)] = 0.5
-    galactic: Literal["none", "ne2001", "ymw16"] = "none"
+    radius_deg: Annotated[Positive, Field(le=180)] = 1.0
+    galactic: Literal["none", "ne2001", "ne2025"] = "none"
 
 
 class HeaderSettings(_Section):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ..data import FilterbankHeader
 from ..errors import FormatError, InputError
+from .angles import DEGREES_PER_HOUR, pack_angle, parse_packed, read_pointing
 
 logger = logging.getLogger(__name__)
 
@@ -148,6 +149,10 @@ def pack_header(
     }
     if not header.source_name:
         del values["source_name"]
+    if header.ra_deg is not None and header.dec_deg is not None:
+        # rounded, so that no hour is 24
+        values["src_raj"] = pack_angle(round(header.ra_deg, 9) % 360 / DEGREES_PER_HOUR)
+        values["src_dej"] = pack_angle(header.dec_deg)
     if signed:
         values["signed"] = 1
     if nsamples is not None:
@@ -309,6 +314,8 @@ def _checked(
         if keyword not in values:
             raise FormatError("header", f"{keyword} is missing", _REMEDY)
     number = int(values.get("telescope_id", -1))
+    raj, dej = (float(values.get(keyword, 0.0)) for keyword in ("src_raj", "src_dej"))
+    ra_deg, dec_deg, flaw = read_pointing(raj, dej, parse_packed)
     stream = FilterbankHeader(
         nchans=int(values["nchans"]),
         fch1_mhz=float(values["fch1"]),
@@ -319,6 +326,8 @@ def _checked(
         source_name=str(values.get("source_name", "")),
         telescope=TELESCOPES.get(number, f"SIGPROC {number}" if number > 0 else ""),
         beam=int(values.get("ibeam", 0)),
+        ra_deg=ra_deg,
+        dec_deg=dec_deg,
     )
     nifs = int(values.get("nifs", 1))
     _check_layout(stream.nchans, stream.nbits, nifs)
@@ -329,12 +338,14 @@ def _checked(
         header_bytes=header_bytes,
         data_bytes=max(0, size - header_bytes),
     )
-    return replace(header, notes=_notes(header, values, unknown))
+    return replace(header, notes=_notes(header, values, unknown, flaw))
 
 
-def _notes(header: SigprocHeader, values: dict[str, Value], unknown: list[str]) -> tuple[str, ...]:
+def _notes(
+    header: SigprocHeader, values: dict[str, Value], unknown: list[str], flaw: str
+) -> tuple[str, ...]:
     """Say what is odd about a header that is good enough."""
-    notes: list[str] = []
+    notes = [flaw] if flaw else []
     if unknown:
         more = f" and {len(unknown) - 5} more" * (len(unknown) > 5)
         notes.append(f"unknown header keyword {', '.join(unknown[:5])}{more} skipped")

@@ -16,7 +16,8 @@ from ..curve import refuse_open
 from ..data import Report
 from ..disk import make_folder
 from ..errors import ConfigError, MlppaError, SinkError
-from ..live import Judge, Observation, Stream, Told, load_judges
+from ..known import Sky
+from ..live import Judge, Observation, Stream, Told, load_judges, read_sky
 from ..publish import Outlet
 from ..results import draw_pulses
 from ..sinks import open_sink
@@ -47,10 +48,11 @@ TRIM_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """A report that was sent, whose pictures are yet to be drawn."""
+    """A report that was sent, whose pictures are yet to be drawn; or an observation begins."""
 
+    stream: str
     observation: Observation
-    report: Report
+    report: Report | None
 
 
 class Daemon:
@@ -80,6 +82,7 @@ class Daemon:
         self._beams: dict[str, Beam] = {}
         self._journals: dict[str, Journal] = {}
         self._judges: list[Judge] = []
+        self._sky = Sky()
         self._pages: Pages | None = None
         self._notifier = Notifier()
         self._stop_by_s: float | None = None
@@ -113,7 +116,7 @@ class Daemon:
             for done in sent:
                 # what is sent is safe; a picture more is not worth a kill
                 if self._stop_by_s is None or time.monotonic() < self._stop_by_s:
-                    self._draw(done)
+                    self._see_to(done)
             self._notifier.tell(STOPPING=1)
             log.info("ended: all that came is told")
 
@@ -133,6 +136,7 @@ class Daemon:
             journal = Journal(journal_path(config, name), name, None)
             self._journals[name] = stack.enter_context(closing(journal))
         self._judges = load_judges(config)
+        self._sky = read_sky(config)
         for name, uris in config.inputs.items():
             kernel = stack.enter_context(closing(Engine(config.search.threads)))
             for res in {judge.classifier.res for judge in self._judges}:
@@ -143,6 +147,7 @@ class Daemon:
             stack.callback(feed.close)
             self._beams[name] = beam
             self._streams[name] = Stream(name, config, feed, self._judges, kernel)
+            self._streams[name].sky = self._sky
         if self._stop_by_s is not None:
             self.stop()
         # what is here by now stays: nothing to look through again and again
@@ -189,8 +194,9 @@ class Daemon:
 
     def _take(self, name: str, told: Told) -> Iterator[_Done]:
         self._beams[name].take(told)
-        if told.report is not None and any(d.picture is not None for d in told.report.detections):
-            yield _Done(told.observation, told.report)
+        report = told.report
+        if report is None or any(d.picture is not None for d in report.detections):
+            yield _Done(name, told.observation, report)
 
     def _tend(self) -> None:
         """See to what is not about one report."""
@@ -227,20 +233,24 @@ class Daemon:
                 remedy = "restart for these"
                 raise ConfigError("the configuration", f"{', '.join(changed)} changed", remedy)
             self._judges = load_judges(config)
+            self._sky = read_sky(config, self._sky)
         except MlppaError as error:
             log.error("nothing is reloaded: %s", error)
         else:
             self.config = config
             for name, stream in self._streams.items():
-                stream.reload(config, self._judges)
+                stream.reload(config, self._judges, self._sky)
                 self._beams[name].reload(config)
             log.info("reloaded: thresholds, masks and known sources")
         self._notifier.tell(READY=1)
 
-    def _draw(self, done: _Done) -> None:
-        """Draw the pulses of a report; a picture that cannot be written is only told."""
+    def _see_to(self, done: _Done) -> None:
+        """See to what may take its time; a picture that cannot be written is only told."""
+        if done.report is None:
+            self._streams[done.stream].ask_galaxy(done.observation.plan.header)
+            return
+        origin = done.observation.origins[done.report.rung]
         try:
-            origin = done.observation.origins[done.report.rung]
             for _ in draw_pulses(done.report, origin, self.config.output):
                 pass
         except SinkError as error:

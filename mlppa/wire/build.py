@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ..data import (
     Budget,
     Candidate,
+    Context,
     Coverage,
     Detection,
     FilterbankHeader,
@@ -31,23 +32,6 @@ LONGEST_NAME = 80
 
 #: So are paths.
 LONGEST_PATH = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What is known of the place that a candidate comes from; None where nobody knows.
-
-    Parameters
-    ----------
-    known_source
-        Name of the known source there of the same DM.
-    dm_galactic, dm_excess
-        Highest DM of our Galaxy in that direction, and what is above it.
-    """
-
-    known_source: str | None = None
-    dm_galactic: float | None = None
-    dm_excess: float | None = None
 
 
 type Contexts = Callable[[Candidate], Context]
