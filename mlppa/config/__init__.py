@@ -349,7 +349,7 @@ def checked[T: BaseModel](section: type[T], content: Mapping[str, object], thing
     ConfigError
         Where a value is missing, unknown or out of range.
     """
-    with naming(lambda key: f"{thing}: {key}"):
+    with naming(lambda key: f"{thing}: {key}" if key else thing):
         return validated(section, content)
 
 

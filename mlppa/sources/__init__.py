@@ -123,14 +123,22 @@ def open_feed(uris: Sequence[str], known: FilterbankHeader | None = None) -> Fee
         Where the input cannot be had: a port in use, a folder that is not there.
     """
     installed = {point.name: point for point in entry_points(group="mlppa.feeds")}
-    schemes = {match[1] for uri in uris if (match := _SCHEME.match(uri))}
-    live = schemes & installed.keys()
+    live = _schemes(uris) & installed.keys()
     if not live:
         return Recorded(open_source(uris))
     if len(uris) > 1:
         cause = "a live input stands alone"
         raise ConfigError(", ".join(uris), cause, "give every stream an input of its own")
     return cast(FeedOpener, installed[live.pop()].load())(uris, known)
+
+
+def is_live(uris: Sequence[str]) -> bool:
+    """Whether URIs name a live input; nothing is opened."""
+    return bool(_schemes(uris) & entry_points(group="mlppa.feeds").names)
+
+
+def _schemes(uris: Sequence[str]) -> set[str]:
+    return {match[1] for uri in uris if (match := _SCHEME.match(uri))}
 
 
 class Recorded:
