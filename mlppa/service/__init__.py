@@ -22,11 +22,12 @@ from ..publish import Outlet
 from ..results import draw_pulses
 from ..sinks import open_sink
 from ..sinks.journal import Journal
-from ..sources import open_feed
+from ..sources import Resumable, open_feed
 from ..warmup import warm_up
 from .beam import Beam
 from .http import Pages
 from .notify import Notifier, watchdog_s
+from .resume import Resumed
 
 if TYPE_CHECKING:
     from ..sinks import Sink
@@ -141,10 +142,15 @@ class Daemon:
             kernel = stack.enter_context(closing(Engine(config.search.threads)))
             for res in {judge.classifier.res for judge in self._judges}:
                 warm_up(res, 8, kernel)
-            beam = Beam(name, config, self._journals[name], outlets)
-            beam.publisher.catch_up()
             feed = open_feed(uris, config.known_header)
             stack.callback(feed.close)
+            resumed = None
+            if isinstance(feed, Resumable):
+                resumed = Resumed(self._journals[name])
+                if resumed.mjd is not None:
+                    feed.go_on_after(resumed.mjd)
+            beam = Beam(name, config, self._journals[name], outlets, resumed)
+            beam.publisher.catch_up()
             self._beams[name] = beam
             self._streams[name] = Stream(name, config, feed, self._judges, kernel)
             self._streams[name].sky = self._sky

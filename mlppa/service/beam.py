@@ -24,6 +24,7 @@ from ..publish import Outlet, Publisher, messages_of
 from ..sinks.journal import Journal
 from ..watchdog import Limits, Watchdog
 from ..wire import HealthMessage, Message, now
+from .resume import Resumed
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +54,17 @@ class Beam:
         Of the stream.
     outlets
         Where its messages go.
+    resumed
+        What was told of data that are read again after a restart; None where none are.
     """
 
     def __init__(
-        self, name: str, config: DaemonConfig, journal: Journal, outlets: Sequence[Outlet]
+        self,
+        name: str,
+        config: DaemonConfig,
+        journal: Journal,
+        outlets: Sequence[Outlet],
+        resumed: Resumed | None = None,
     ) -> None:
         self.name = name
         self.state: State = "waiting"
@@ -68,6 +76,7 @@ class Beam:
         self.publisher = Publisher(journal, outlets, PATIENCE)
         self._config = config
         self._outlets = outlets
+        self._resumed = resumed
         self._watchdog: Watchdog | None = None
         self._report: Report | None = None
         self._latency_s: float | None = None
@@ -93,6 +102,8 @@ class Beam:
         report, observation = told.report, told.observation
         arrivals = observation.arrivals
         origin = observation.origins[report.rung]
+        if self._resumed is not None:
+            report = self._resumed.fresh(report, origin.header)
         fresh = self.publisher.offer(messages_of(report, origin, arrivals.received_at))
         self.told_s = time.monotonic()
         self._spent["publish"] += self.told_s - began_s

@@ -155,6 +155,24 @@ class JournalReader:
             if isinstance(message, CoverageMessage):
                 yield message
 
+    def decided(self) -> CoverageMessage | None:
+        """Give the last that was looked at, in all runs of the stream; None before the first."""
+        query = """SELECT body FROM message WHERE stream = ? AND kind = 'coverage'
+            ORDER BY seq DESC LIMIT 1"""
+        with _explained(self.path):
+            row = self._database.execute(query, (self.stream,)).fetchone()
+        message = decode(row[0]) if row else None
+        return message if isinstance(message, CoverageMessage) else None
+
+    def latest(self, count: int) -> list[DetectionMessage]:
+        """Give the latest classified candidates, in all runs of the stream."""
+        query = """SELECT body FROM message WHERE stream = ? AND kind IN ('pulse', 'rfi')
+            ORDER BY rowid DESC LIMIT ?"""
+        with _explained(self.path):
+            rows = self._database.execute(query, (self.stream, count)).fetchall()
+        messages = (decode(body) for (body,) in rows)
+        return [one for one in messages if isinstance(one, DetectionMessage)]
+
     def injections(self) -> Iterator[InjectionMessage]:
         """Give what became of synthetic pulses, in all runs, by number."""
         query = "SELECT body FROM message WHERE kind = 'injection' ORDER BY seq"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 from urllib.parse import parse_qsl
 
 from ..data import Block, FilterbankHeader
@@ -69,6 +69,15 @@ class Feed(Protocol):
 
     def close(self) -> None:
         """Let the source at hand and `observations` end soon, from any thread."""
+        ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A feed whose data are still there after a restart."""
+
+    def go_on_after(self, mjd: float) -> None:
+        """Pass over what ends before that date; called before `Feed.observations`."""
         ...
 
 
