@@ -29,6 +29,10 @@ from ..formats.spead import (
 #: Bytes of a packet on this machine, and where a network carries no more than 1500.
 PACKET_HERE, PACKET = 8192, 1472
 
+#: Bytes a second at which the packets of a heap follow each other: a heap that comes at once
+#: is more than a receive buffer of the usual size takes.
+RATE = 250_000_000
+
 #: Bytes of spectra to a heap: the other items need room, too.
 _MOST_BYTES = LARGEST_HEAP - 4096
 
@@ -39,8 +43,8 @@ class SpeadPlayer:
     Parameters
     ----------
     uri
-        ``spead://HOST:PORT?beam=0&interface=IP&packet=BYTES``: one machine, or a multicast
-        group on an interface.
+        ``spead://HOST:PORT?beam=0&interface=IP&packet=BYTES&rate=BYTES``: one machine, or a
+        multicast group on an interface.
 
     Raises
     ------
@@ -51,13 +55,14 @@ class SpeadPlayer:
     """
 
     def __init__(self, uri: str) -> None:
-        address = read_address(uri, "beam", "interface", "packet")
+        address = read_address(uri, "beam", "interface", "packet", "rate")
         size = PACKET_HERE if address.loopback else PACKET
         self._uri = uri
         self._beam = address.number("beam", 0, 0, COUNTS - 1)
         packet = address.number("packet", size, 256, 65507)
+        rate = address.number("rate", RATE, 1_000_000, 100_000_000_000)
         pool, to = spead2.ThreadPool(1), [(address.host, address.port)]
-        config = spead2.send.StreamConfig(max_packet_size=packet)
+        config = spead2.send.StreamConfig(max_packet_size=packet, rate=rate)
         try:
             if address.interface:
                 self._stream = spead2.send.UdpStream(

@@ -76,7 +76,11 @@ def open_spead(uris: Sequence[str], known: FilterbankHeader | None) -> "SpeadFee
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Heap:
-    """What a heap brought: numbers by item, the payloads as bytes."""
+    """What a heap brought: numbers by item, the payloads as bytes.
+
+    spead2 does not tell when it was complete; ``received_s`` is when it was taken, which is
+    at once unless heaps wait.
+    """
 
     numbers: dict[int, int]
     payloads: dict[int, NDArray[np.uint8]]
@@ -94,7 +98,10 @@ class _Link:
         self._stream = spead2.recv.Stream(
             spead2.ThreadPool(1),
             spead2.recv.StreamConfig(
-                max_heaps=MIXED, allow_unsized_heaps=False, stop_on_stop_item=False
+                max_heaps=MIXED,
+                allow_unsized_heaps=False,
+                allow_out_of_order=True,
+                stop_on_stop_item=False,
             ),
             spead2.recv.RingStreamConfig(heaps=ring),
         )
@@ -220,17 +227,8 @@ class SpeadFeed:
 
     def believe(self, header: FilterbankHeader) -> FilterbankHeader:
         """Take the header of the stream; tell, once, where the one that was given differs."""
-        if self._known is not None:
-            differing = [
-                f"{name} is {getattr(header, name)}, not {getattr(self._known, name)}"
-                for name in _AGREED
-                if getattr(header, name) != getattr(self._known, name)
-            ]
-            if differing:
-                told = "; ".join(differing)
-                logger.warning(
-                    "%s: the stream is believed, not the header given: %s", self._uri, told
-                )
+        if self._known is not None and (told := _differing(header, self._known, _AGREED)):
+            logger.warning("%s: the stream is believed, not the header given: %s", self._uri, told)
         self._known = None
         return header
 
@@ -326,7 +324,8 @@ class SpeadSource:
             if self._closed:
                 return
             if isinstance(heap, FilterbankHeader):
-                if self._is_other(heap):
+                if told := _differing(heap, self.header, _TELLING):
+                    logger.info("another observation begins: %s", told)
                     self.following = (self._feed.believe(heap), [])
                     return
                 heap = None
@@ -359,8 +358,14 @@ class SpeadSource:
             nothing = np.empty(shape, sample_type(self.header.nbits))
             yield Block(sorter.next_start, nothing, received_s=time.monotonic())
 
-    def _is_other(self, header: FilterbankHeader) -> bool:
-        return any(getattr(header, name) != getattr(self.header, name) for name in _TELLING)
+
+def _differing(one: FilterbankHeader, other: FilterbankHeader, names: Sequence[str]) -> str:
+    """Tell in what the first header is not like the second."""
+    return "; ".join(
+        f"{name} is {mine}, not {theirs}"
+        for name in names
+        if (mine := getattr(one, name)) != (theirs := getattr(other, name))
+    )
 
 
 def _decode(heap: _Heap, header: FilterbankHeader, near: int | None) -> Block:
