@@ -301,11 +301,12 @@ def test_a_stream_without_header_is_that_of_the_known_one(
     uri: str, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mlppa.sources.spead.PATIENCE_S", 0.1)
-    with closing(open_spead([uri], HEADER)) as feed:
-        wire.send(wire.heap(0), wire.heap(100))
+    with closing(open_spead([f"{uri}?heaps=2"], HEADER)) as feed:
+        # more than are kept: it begins all the same, with the last
+        wire.send(*[wire.heap(start) for start in range(0, 500, HEAP)])
         source = next(feed.observations())
         assert source.header == HEADER
-        assert starts(until_quiet(source)) == [0, 100]
+        assert starts(until_quiet(source)) == [300, 400]
 
 
 def test_the_stream_is_believed_where_it_differs_from_the_known_header(
@@ -331,7 +332,7 @@ def test_without_any_header_nothing_grows(
         assert list(feed.observations()) == []
         closer.join()
     assert counted(fates) == {"foreign": 6}
-    assert caplog.text.count("no header comes") == 1
+    assert caplog.text.count("no header has come") == 1
 
 
 def test_what_is_of_others_is_left_out(

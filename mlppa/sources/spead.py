@@ -1,34 +1,26 @@
 """Spectra over SPEAD, as telescopes' beamformers and correlators send them."""
 
 import logging
-import re
-import select
-import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-import spead2
-import spead2.recv
-from numpy.typing import NDArray
 
 from ..data import Block, FilterbankHeader
 from ..errors import InputError
 from ..formats.heaps import HEADER_EVERY_S, read_stream_header, sample_type
 from ..formats.spead import BEAM, CHANNEL, COUNTS, HEADER, SPECTRA, TIMESTAMP, read_address
-from ..metrics import HEAPS, PACKETS_DROPPED
+from ..metrics import HEAPS
+from .heaps import Heap, Port
 from .ordered import Anew, Sorter
-from .udp import dropped_packets, listen_udp
+from .udp import listen_udp
 
 logger = logging.getLogger(__name__)
 
 #: Receive buffer in bytes, and heaps that wait, unless the URI says otherwise.
 BUFFER, RING = 32 << 20, 128
-
-#: Heaps that may be on their way at once: their packets may come mixed.
-MIXED = 16
 
 #: After so long without a heap of ours a stream is quiet.
 QUIET_S = 1.0
@@ -44,10 +36,6 @@ _TELLING = ("nchans", "fch1_mhz", "foff_mhz", "tsamp_s", "tstart_mjd", "nbits", 
 
 #: Fields in which a header that was given must agree with that of the stream.
 _AGREED = ("nchans", "fch1_mhz", "foff_mhz", "tsamp_s")
-
-_POLL_MS = 100
-_COUNT_EVERY_S = 0.25
-_TELL_EVERY_S = 60.0
 
 
 def open_spead(uris: Sequence[str], known: FilterbankHeader | None) -> "SpeadFeed":
@@ -71,87 +59,7 @@ def open_spead(uris: Sequence[str], known: FilterbankHeader | None) -> "SpeadFee
     beam = address.number("beam", 0, 0, COUNTS - 1)
     ring = address.number("heaps", RING, 2, 1 << 20)
     listener = listen_udp(address, address.number("buffer", BUFFER, 1 << 12, 1 << 30))
-    return SpeadFeed(_Link(listener, ring), address.uri, beam, known)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Heap:
-    """What a heap brought: numbers by item, the payloads as bytes.
-
-    spead2 does not tell when it was complete; ``received_s`` is when it was taken, which is
-    at once unless heaps wait.
-    """
-
-    numbers: dict[int, int]
-    payloads: dict[int, NDArray[np.uint8]]
-    received_s: float
-
-
-class _Link:
-    """The port, as spead2 listens to it: memory is bounded by its ring."""
-
-    def __init__(self, listener: socket.socket, ring: int) -> None:
-        logging.getLogger("spead2").addFilter(_seldom)
-        self.closed = False
-        self.ring = ring
-        self._listener = listener
-        self._stream = spead2.recv.Stream(
-            spead2.ThreadPool(1),
-            spead2.recv.StreamConfig(
-                max_heaps=MIXED,
-                allow_unsized_heaps=False,
-                allow_out_of_order=True,
-                stop_on_stop_item=False,
-            ),
-            spead2.recv.RingStreamConfig(heaps=ring),
-        )
-        self._stream.add_udp_reader(listener, max_size=1 << 16)
-        self._counted = [0, 0]
-        self._count_s = 0.0
-
-    def heaps(self) -> Iterator[_Heap | None]:
-        """Give heaps as they come, and None when there was none for a moment."""
-        poller = select.poll()
-        poller.register(self._stream.fd, select.POLLIN)
-        while not self.closed:
-            self._count()
-            try:
-                heap = self._stream.get_nowait()
-            except spead2.Empty:
-                if not poller.poll(_POLL_MS):
-                    yield None
-            except spead2.Stopped:
-                return
-            else:
-                yield _taken(heap)
-
-    def close(self) -> None:
-        """Let the port go, and whoever waits for it."""
-        self.closed = True
-        self._stream.stop()
-        self._listener.close()
-
-    def _count(self) -> None:
-        """Count what was lost on the way, every now and then."""
-        now = time.monotonic()
-        if now < self._count_s:
-            return
-        self._count_s = now + _COUNT_EVERY_S
-        lost = self._stream.stats["incomplete_heaps_evicted"]
-        dropped = dropped_packets(self._listener)
-        HEAPS.labels(fate="incomplete").inc(max(0, lost - self._counted[0]))
-        PACKETS_DROPPED.inc(max(0, dropped - self._counted[1]))
-        self._counted = [lost, dropped]
-
-
-def _taken(heap: spead2.recv.Heap) -> _Heap:
-    numbers, payloads = {}, {}
-    for item in heap.get_items():
-        if item.is_immediate:
-            numbers[item.id] = item.immediate_value
-        else:
-            payloads[item.id] = np.array(item, copy=False)
-    return _Heap(numbers, payloads, time.monotonic())
+    return SpeadFeed(Port(listener, ring), address.uri, beam, known)
 
 
 class _Unfit(Exception):  # noqa: N818 - it never leaves this file
@@ -167,7 +75,7 @@ class SpeadFeed:
 
     Parameters
     ----------
-    link
+    port
         Where heaps come from.
     uri
         Its name in the log.
@@ -177,29 +85,29 @@ class SpeadFeed:
         Header, where the stream tells none.
     """
 
-    def __init__(self, link: _Link, uri: str, beam: int, known: FilterbankHeader | None) -> None:
-        self._link = link
+    def __init__(self, port: Port, uri: str, beam: int, known: FilterbankHeader | None) -> None:
+        self._port = port
         self._uri = uri
         self._beam = beam
         self._known = known
-        self._heaps = link.heaps()
+        self._heaps = port.heaps()
         self._told: set[str] = set()
 
     def observations(self) -> Iterator["SpeadSource"]:
         """Give a source when header or counter begin anew."""
-        heaps: deque[_Heap] = deque()
+        heaps: deque[Heap] = deque()
         header = self._first_header(heaps)
         pieces = [] if header is None else self._decoded(heaps, header)
-        while header is not None and not self._link.closed:
+        while header is not None and not self._port.closed:
             source = SpeadSource(self, header, pieces)
             yield source
             header, pieces = source.following
 
     def close(self) -> None:
         """Let the source at hand and `observations` end soon, from any thread."""
-        self._link.close()
+        self._port.close()
 
-    def heaps(self) -> Iterator[_Heap | FilterbankHeader | None]:
+    def heaps(self) -> Iterator[Heap | FilterbankHeader | None]:
         """Give heaps of our beam, headers, and None when there was neither for a moment."""
         for heap in self._heaps:
             if heap is None:
@@ -232,7 +140,7 @@ class SpeadFeed:
         self._known = None
         return header
 
-    def _check_beam(self, heap: _Heap) -> None:
+    def _check_beam(self, heap: Heap) -> None:
         if not {HEADER, SPECTRA} & heap.payloads.keys():
             raise _Unfit("foreign", f"no item 0x{SPECTRA:x} with spectra")
         beam = heap.numbers.get(BEAM, self._beam)
@@ -242,22 +150,24 @@ class SpeadFeed:
         if channel != 0:
             raise _Unfit("foreign", f"the first channel is {channel}: only whole bands are taken")
 
-    def _first_header(self, kept: deque[_Heap]) -> FilterbankHeader | None:
+    def _first_header(self, kept: deque[Heap]) -> FilterbankHeader | None:
         """Wait for a header, and keep what comes before it; None says that it is over."""
+        since_s: float | None = None
         for heap in self.heaps():
             if isinstance(heap, FilterbankHeader):
                 return self.believe(heap)
             if heap is not None:
                 kept.append(heap)
-            if len(kept) > self._link.ring:
+                since_s = since_s or heap.received_s
+            if len(kept) > self._port.ring:
                 kept.popleft()
-                self.leave_out(_Unfit("foreign", "no header comes, and none is given"))
-            waited = kept and time.monotonic() - kept[0].received_s > PATIENCE_S
+                self.leave_out(_Unfit("foreign", "no header has come, and none is given"))
+            waited = since_s is not None and time.monotonic() - since_s > PATIENCE_S
             if waited and self._known is not None:
                 return self._known
         return None
 
-    def _decoded(self, heaps: Sequence[_Heap], header: FilterbankHeader) -> list[Block]:
+    def _decoded(self, heaps: Sequence[Heap], header: FilterbankHeader) -> list[Block]:
         blocks: list[Block] = []
         for heap in heaps:
             try:
@@ -331,7 +241,7 @@ class SpeadSource:
                 heap = None
             yield None if heap is None else self._decoded(heap)
 
-    def _decoded(self, heap: _Heap) -> Block | None:
+    def _decoded(self, heap: Heap) -> Block | None:
         near = self._sorter.next_start if self._sorter else None
         try:
             return _decode(heap, self.header, self._near if near is None else near)
@@ -368,7 +278,7 @@ def _differing(one: FilterbankHeader, other: FilterbankHeader, names: Sequence[s
     )
 
 
-def _decode(heap: _Heap, header: FilterbankHeader, near: int | None) -> Block:
+def _decode(heap: Heap, header: FilterbankHeader, near: int | None) -> Block:
     """Make a block of a heap; its counter is taken to be the one closest to ``near``."""
     if TIMESTAMP not in heap.numbers:
         raise _Unfit("malformed", f"no number in item 0x{TIMESTAMP:x}")
@@ -389,22 +299,3 @@ def _unwrapped(counter: int, near: int | None) -> int:
         return counter
     start = near + (counter - near + COUNTS // 2) % COUNTS - COUNTS // 2
     return start if start >= 0 else counter
-
-
-class _Seldom(logging.Filter):
-    """Lets each kind of message through once a minute: spead2 has one for every bad packet."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._next_s: dict[str, float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        kind = re.sub(r"[0-9]+", "", record.getMessage())[:80]
-        now = time.monotonic()
-        news = now >= self._next_s.get(kind, now)
-        if news:
-            self._next_s[kind] = now + _TELL_EVERY_S
-        return news
-
-
-_seldom = _Seldom()

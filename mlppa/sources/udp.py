@@ -58,7 +58,7 @@ def listen_udp(address: Address, buffer_bytes: int) -> socket.socket:
             listener.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, joined)
     except OSError as error:
         listener.close()
-        cause = f"cannot be listened to ({error.strerror})"
+        cause = f"cannot be bound ({error.strerror})"
         remedy = _REMEDIES.get(error.errno or 0, "name an address of this machine")
         raise EndpointError(address.uri, cause, remedy) from error
     return listener
