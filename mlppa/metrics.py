@@ -23,6 +23,14 @@ MASKED_CHANNELS = Gauge("mlppa_masked_channels", "Channels of the band that are 
 GAPS = Counter("mlppa_gaps", "Jumps of the sample index in the input")
 LATE = Counter("mlppa_late_samples", "Samples that came when their time had been given up")
 
+#: What becomes of a heap that a live input receives.
+HEAP_FATES = ("used", "duplicate", "late", "foreign", "stray", "malformed", "incomplete")
+
+HEAPS = Counter("mlppa_heaps", "Heaps of live inputs, by what became of them", ["fate"])
+PACKETS_DROPPED = Counter(
+    "mlppa_packets_dropped", "Packets that the kernel dropped at an input: no room, or no SPEAD"
+)
+
 QUEUE_DEPTH = Gauge("mlppa_queue_depth", "Items that wait in a queue", ["queue"])
 DROPPED = Counter("mlppa_dropped", "Items dropped because a queue was full", ["queue"])
 
@@ -78,6 +86,8 @@ SINK_ERRORS = Counter("mlppa_sink_errors", "Messages that a sink could not take"
 
 for _fate in FATES:
     SAMPLES.labels(fate=_fate)
+for _fate in HEAP_FATES:
+    HEAPS.labels(fate=_fate)
 for _stage in STAGES:
     STAGE_SECONDS.labels(stage=_stage)
 for _kind in ("peak", "candidate"):
