@@ -22,6 +22,11 @@ SAMPLES = Counter("mlppa_samples", "Samples, by what became of them", ["fate"])
 MASKED_CHANNELS = Gauge("mlppa_masked_channels", "Channels of the band that are left out now")
 GAPS = Counter("mlppa_gaps", "Jumps of the sample index in the input")
 
+#: What becomes of a heap that a live input receives.
+HEAP_FATES = ("used", "duplicate", "late", "foreign", "stray", "malformed", "incomplete")
+
+HEAPS = Counter("mlppa_heaps", "Heaps of live inputs, by what became of them", ["fate"])
+
 QUEUE_DEPTH = Gauge("mlppa_queue_depth", "Items that wait in a queue", ["queue"])
 DROPPED = Counter("mlppa_dropped", "Items dropped because a queue was full", ["queue"])
 
@@ -53,6 +58,8 @@ SINK_ERRORS = Counter("mlppa_sink_errors", "Messages that a sink could not take"
 
 for _fate in FATES:
     SAMPLES.labels(fate=_fate)
+for _fate in HEAP_FATES:
+    HEAPS.labels(fate=_fate)
 for _stage in STAGES:
     STAGE_SECONDS.labels(stage=_stage)
 for _kind in ("peak", "candidate"):

@@ -14,7 +14,7 @@ from typer.exceptions import TyperException
 from .. import __version__
 from ..allocator import keep_freed_memory
 from ..errors import ConfigError, EnvironmentFault, MlppaError
-from . import bench, classify, listen, models, search, sky
+from . import bench, classify, listen, models, replay, search, sky
 from .options import Debug
 from .usage import help_alone, usage_error
 
@@ -29,6 +29,7 @@ app.command()(search.search)
 app.command()(classify.classify)
 app.command()(search.check)
 app.command()(sky.simulate)
+app.command()(replay.replay)
 app.command()(listen.listen)
 app.add_typer(models.app, name="models")
 app.add_typer(bench.app, name="bench")
