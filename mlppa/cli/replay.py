@@ -3,7 +3,8 @@
 import json
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,8 +61,11 @@ def replay(
         faults=read_faults(faults, seed),
         truth=truth,
     )
-    sys.setswitchinterval(SWITCH_S)
-    with closing(open_source(files)) as source, closing(open_player(to)) as player:
+    with (
+        closing(open_source(files)) as source,
+        closing(open_player(to)) as player,
+        _switching(SWITCH_S),
+    ):
         playing = Replay(source, player, play)
         with draining(playing.stop) as stopped, bar(quiet) as tell:
             _follow(playing, tell)
@@ -71,6 +75,16 @@ def replay(
         _print_report(playing.report)
     if stopped:
         raise typer.Exit(128 + stopped[0])
+
+
+@contextmanager
+def _switching(interval_s: float) -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(interval_s)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _follow(playing: "Replay", tell: Tell) -> None:

@@ -9,6 +9,7 @@ import errno
 import logging
 import time
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -101,9 +102,10 @@ class ZmqFeed:
         self._header: FilterbankHeader | None = None
         self._pieces: list[Block] = []
         self._told: set[str] = set()
-        self._begun = self._closed = False
+        self._busy = self._closed = False
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.PULL)
+        self._open = [self._socket]
         self._socket.setsockopt(zmq.RCVHWM, QUEUE)
         self._socket.setsockopt(zmq.MAXMSGSIZE, LONGEST_MESSAGE_BYTES)
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -120,23 +122,19 @@ class ZmqFeed:
 
     def observations(self) -> Iterator[Source]:
         """Give a source when an observation begins, until the feed is closed."""
-        self._begun = True
-        try:
-            while not self._closed:
-                item = None if self._pieces else self._receive()
-                if isinstance(item, FilterbankHeader):
-                    self._begin(item)
-                elif item is not None:
-                    self._pieces = [item]
-                if self._pieces and self._header is not None:
-                    yield Observation(self._header, self)
-        finally:
-            self._release()
+        while not self._closed:
+            item = None if self._pieces else self._receive()
+            if isinstance(item, FilterbankHeader):
+                self._begin(item)
+            elif item is not None:
+                self._pieces = [item]
+            if self._pieces and self._header is not None:
+                yield Observation(self._header, self)
 
     def close(self) -> None:
         """End within a tenth of a second, from any thread."""
         self._closed = True
-        if not self._begun:
+        if not self._busy:
             self._release()
 
     def blocks(self, observation: "Observation") -> Iterator[Block]:
@@ -173,9 +171,17 @@ class ZmqFeed:
 
     def _receive(self) -> Item:
         """Wait a moment for a message; give what is new in it, if anything is."""
-        if not self._socket.poll(NAP_MS):
-            return None
-        frames = self._socket.recv_multipart()
+        # A socket must not be closed while another thread is inside of it. Whoever comes
+        # later, this or `close`, sees the mark of the other.
+        self._busy = True
+        try:
+            if self._closed or not self._socket.poll(NAP_MS):
+                return None
+            frames = self._socket.recv_multipart()
+        finally:
+            self._busy = False
+            if self._closed:
+                self._release()
         try:
             return self._read(frames)
         except InputError as error:
@@ -213,8 +219,10 @@ class ZmqFeed:
             logger.warning("%s: %s; left out, as will be all that is %s", self.uri, cause, fate)
 
     def _release(self) -> None:
-        self._socket.close()
-        self._context.term()
+        while self._open:
+            with suppress(IndexError):  # another thread does it just now
+                self._open.pop().close()
+                self._context.term()
 
 
 @dataclass
