@@ -28,6 +28,9 @@ HEADER = FilterbankHeader(
 SAMPLES = np.random.default_rng(3).integers(0, 256, (4000, 8), np.uint8)
 HEAP = 20
 
+#: After so long nothing more is expected.
+PATIENCE_S = 20.0
+
 type Push = Callable[..., object]
 
 
@@ -71,6 +74,8 @@ def blk(start: int, beam: int = 0, size: int = HEAP) -> tuple[bytes, bytes, byte
 def heard(feed: ZmqFeed) -> list[tuple[FilterbankHeader, list[Block]]]:
     """Give the observations up to the first silence, each with its blocks."""
     every = []
+    timer = threading.Timer(PATIENCE_S, feed.close)
+    timer.start()
     for source in feed.observations():
         blocks: list[Block] = []
         every.append((source.header, blocks))
@@ -79,6 +84,7 @@ def heard(feed: ZmqFeed) -> list[tuple[FilterbankHeader, list[Block]]]:
                 blocks.append(block)
             else:
                 feed.close()
+    timer.cancel()
     return every
 
 
@@ -220,21 +226,12 @@ def test_another_header_is_another_observation(feed: ZmqFeed, push: Push) -> Non
             push(*hdr(**changes))  # repeated, it says nothing new
             push(*blk(start))
     push(*hdr(tsamp_s=2e-3))  # nothing follows: no observation
-    every = heard_with_end(feed)
+    threading.Timer(1.0, feed.close).start()
+    every = heard(feed)
     assert [header.tstart_mjd for header, _ in every] == [60000.5, 60001.0, 60000.5]
     for _, blocks in every:
         assert starts(blocks) == [0, 20, 40, 60]
         assert_are_the_samples(blocks)
-
-
-def heard_with_end(feed: ZmqFeed) -> list[tuple[FilterbankHeader, list[Block]]]:
-    """As `heard`, where no observation is open at the end."""
-    timer = threading.Timer(1.0, feed.close)
-    timer.start()
-    try:
-        return heard(feed)
-    finally:
-        timer.cancel()
 
 
 def test_a_counter_that_is_set_back_is_another_observation(
