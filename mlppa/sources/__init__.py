@@ -25,6 +25,9 @@ from ..errors import ConfigError
 _READERS = ("formats.sigproc", "formats.psrfits", "sources.sigproc", "sources.observation")
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+-]+):")
+#: After so long without samples a live source gives a block without any.
+QUIET_S = 1.0
+
 _MAGIC = {b"\x0c\x00\x00\x00HEADER_START": "sigproc", b"SIMPLE  =": "psrfits"}
 
 
