@@ -63,14 +63,14 @@ class Options:
 class Stamp(NamedTuple):
     """What tells a file from another one of the same name."""
 
-    inode: int
+    inode: tuple[int, int]
     nbytes: int
     mtime_ns: int
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
     """Take it from what the system says of a file."""
-    return Stamp(status.st_ino, status.st_size, status.st_mtime_ns)
+    return Stamp((status.st_dev, status.st_ino), status.st_size, status.st_mtime_ns)
 
 
 @dataclass(slots=True, eq=False)
@@ -86,6 +86,8 @@ class Arrival:
     state
         ``waiting`` for more of it, ``ready`` to be read, ``held`` by who reads it, or
         ``left``: for good, unless it changes.
+    ready_s
+        The `time.monotonic` from which on it was ready.
     recording
         What is known of it, once its header is whole.
     skip
@@ -104,6 +106,7 @@ class Arrival:
     stamp: Stamp
     since_s: float
     state: Literal["waiting", "ready", "held", "left"] = "waiting"
+    ready_s: float = 0.0
     recording: Recording | None = None
     skip: int = 0
     left: Recording | None = None

@@ -34,6 +34,8 @@ from .sigproc import SigprocFile, block_samples, decode
 
 logger = logging.getLogger(__name__)
 
+#: A recorder may begin a file before the last bytes of the one before are written.
+GRACE_S = 0.5
 #: After how much quiet a block without samples says so.
 QUIET_S = 1.0
 
@@ -196,12 +198,17 @@ class DirectorySource:
 
     def _is_over(self, held: Arrival) -> bool:
         """Whether no more of a file is waited for: a later one has begun, or it does not grow."""
-        over = self._arrivals.is_settled(held, time.monotonic()) or self._arrivals.is_later(held)
+        now = time.monotonic()
+        over = self._arrivals.is_settled(held, now) or self._arrivals.has_later(held, now - GRACE_S)
         if over:
             self._finish(held)
         return over
 
     def _finish(self, held: Arrival) -> None:
+        file = held.known
+        ignored = file.header.ignored_bytes if isinstance(file, SigprocFile) else 0
+        if ignored and not held.fated:
+            logger.warning("%s: the last %d bytes are no whole spectrum", held.path, ignored)
         held.count("read")
         self._arrivals.remember(held)
 
@@ -214,8 +221,6 @@ class DirectorySource:
             size = recording.header.bytes_per_spectrum
             samples = max(self._stop - self._placed.start, self._placed.skip)
             nbytes = recording.header.header_bytes + samples * size
-            if 0 < (ignored := held.stamp.nbytes - nbytes) < size:
-                logger.warning("%s: the last %d bytes are no whole spectrum", held.path, ignored)
             self._placed = replace(self._placed, recording=sized(recording, nbytes))
             held.left_bytes = nbytes
 

@@ -1,5 +1,6 @@
 """The files of a folder that fills: which are whole enough to be read, and whose turn it is."""
 
+import os
 import stat
 import time
 from bisect import insort
@@ -70,9 +71,12 @@ class Arrivals:
             self.leave(first)
         return None
 
-    def is_later(self, than: Arrival) -> bool:
-        """Whether one is ready that begins later than another."""
-        return bool(self._ready) and self._ready[-1].turn[0] > than.turn[0]
+    def has_later(self, than: Arrival, since_s: float) -> bool:
+        """Whether one with a later date than another has been ready since then."""
+        if not self._ready:
+            return False
+        last = self._ready[-1]
+        return last.turn[0] > than.turn[0] and last.ready_s <= since_s
 
     def is_settled(self, arrival: Arrival, now: float) -> bool:
         """Whether one did not grow for long enough."""
@@ -107,20 +111,20 @@ class Arrivals:
 
     def _see(self, name: str, now: float) -> None:
         """Look at a name, whose file may be new, another one, longer, or gone."""
-        path = self.options.folder / name
         known = self._seen.get(name)
         try:
-            status = path.stat()
+            status = os.stat(f"{self.options.folder}/{name}")  # noqa: PTH116 - thousands of times
         except OSError:
             self._lose(known)
             return
         stamp = stamp_of(status)
+        if known is not None and known is not self._held and known.stamp == stamp:
+            known.gone = False
+            return
+        path = self.options.folder / name
         if self._held is not None and stamp.inode == self._held.stamp.inode:
             # Whoever reads it sees it grow; but it may have got another name.
             self._held.path, self._seen[name] = path, self._held
-            return
-        if known is not None and known.stamp == stamp:
-            known.gone = False
             return
         if known is None or known.gone or is_another(stamp, known.stamp):
             self._lose(known)
@@ -155,7 +159,7 @@ class Arrivals:
             with telling_once(arrival.told):
                 recording = arrival.recording or self._open(arrival.path, settled=settled)
             if recording is not None:
-                self._weigh(arrival, recording, settled=settled)
+                self._weigh(arrival, recording, now)
         except ShortHeaderError as error:
             if settled:
                 self._reject(arrival, "unfinished", f"{error.cause}, and it does not grow")
@@ -172,8 +176,9 @@ class Arrivals:
                 return PsrfitsFile(path, read_psrfits_header(path)) if settled else None
         return read_file(path, stokes=self.options.stokes, growing=True)
 
-    def _weigh(self, arrival: Arrival, recording: Recording, *, settled: bool) -> None:
+    def _weigh(self, arrival: Arrival, recording: Recording, now: float) -> None:
         """Decide whether one whose header is whole holds anything that is wanted."""
+        settled = self.is_settled(arrival, now)
         if isinstance(recording, SigprocFile):
             recording = sized(recording, arrival.stamp.nbytes)
         arrival.recording = recording
@@ -189,7 +194,8 @@ class Arrivals:
         # It may be a copy in the making.
         if settled or self._read_bytes(arrival) <= arrival.stamp.nbytes:
             del self._waiting[arrival.path.name]
-            arrival.state, arrival.fated = "ready", arrival.left is not None
+            arrival.state, arrival.ready_s = "ready", now
+            arrival.fated = arrival.left is not None
             insort(self._ready, arrival, key=lambda one: one.turn)
 
     def _reject(self, arrival: Arrival, fate: Fate, why: str) -> None:
