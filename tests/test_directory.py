@@ -276,6 +276,17 @@ def test_the_end_of_a_file_may_come_after_the_beginning_of_the_next(
     check(reader, SPECTRA)
 
 
+def test_files_that_come_fast_do_not_hold_each_other_up(folder: Path, reading: Open) -> None:
+    reader = reading("settle=1000")
+    for number in range(24):
+        path = folder / f"{number:02}.fil"
+        move_in(folder, path.name, SPECTRA[2 * number :][:2], later(STREAM, 2 * number))
+        time.sleep(0.03)
+        if number == 20:
+            assert reader.count() > 10
+    check(reader, SPECTRA)
+
+
 def test_an_earlier_file_waits_until_the_other_is_finished(folder: Path, reading: Open) -> None:
     reader = reading()
     path = write_fil(folder / "a.fil", SPECTRA[:20])
@@ -351,6 +362,7 @@ def test_other_things_in_the_folder_are_left_alone(
     assert "pipe.fil: is not a regular file" in caplog.text
     time.sleep(2 * SETTLE_S)
     assert reader.headers == []
+    write_fil(folder / "folder.fil" / "b.fil", SPECTRA)
     (folder / "b.fil.part").rename(folder / "b.fil")
     check(reader, SPECTRA)
     assert len(caplog.records) == 1

@@ -63,14 +63,14 @@ class Options:
 class Stamp(NamedTuple):
     """What tells a file from another one of the same name."""
 
-    inode: tuple[int, int]
+    inode: int
     nbytes: int
     mtime_ns: int
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
     """Take it from what the system says of a file."""
-    return Stamp((status.st_dev, status.st_ino), status.st_size, status.st_mtime_ns)
+    return Stamp(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 @dataclass(slots=True, eq=False)

@@ -69,13 +69,13 @@ class DirectoryFeed:
             if first is None:
                 time.sleep(LOOK_EVERY_S)
                 continue
-            self._source = DirectorySource(self._arrivals, first)
+            self._source = source = DirectorySource(self._arrivals, first)
             if self._closed:
                 break
-            yield self._source
-            self._source.close()
+            yield source
+            source.close()
             if not self._closed:
-                self._source.give_up()
+                source.give_up()
         self._arrivals.close()
 
     def close(self) -> None:
@@ -148,7 +148,7 @@ class DirectorySource:
                             break
                         yield block
             except OSError as error:
-                held.count("unfinished", f"cannot be read any more ({error.strerror})")
+                held.count("unfinished", f"cannot be read any more ({error.strerror or error})")
             except InputError as error:
                 held.count("unfinished", f"{error.cause}; {error.remedy}")
             self._let_go(held)

@@ -4,9 +4,11 @@ import os
 import stat
 import time
 from bisect import insort
+from contextlib import suppress
 from pathlib import Path
 
 from ..data import FilterbankHeader
+from ..disk import is_file
 from ..dispersion import SECONDS_PER_DAY
 from ..errors import InputError
 from ..formats.psrfits import read_psrfits_header
@@ -73,10 +75,8 @@ class Arrivals:
 
     def has_later(self, than: Arrival, since_s: float) -> bool:
         """Whether one with a later date than another has been ready since then."""
-        if not self._ready:
-            return False
-        last = self._ready[-1]
-        return last.turn[0] > than.turn[0] and last.ready_s <= since_s
+        date = than.turn[0]
+        return any(one.turn[0] > date and one.ready_s <= since_s for one in self._ready)
 
     def is_settled(self, arrival: Arrival, now: float) -> bool:
         """Whether one did not grow for long enough."""
@@ -99,7 +99,8 @@ class Arrivals:
         """Let go of one; should it grow, only what is new is read."""
         if arrival.state == "ready":
             self._ready.remove(arrival)
-        self._waiting.pop(arrival.path.name, None)
+        if self._waiting.get(arrival.path.name) is arrival:
+            del self._waiting[arrival.path.name]
         if arrival is self._held:
             self._held = None
         arrival.state, arrival.left_bytes = "left", arrival.stamp.nbytes
@@ -115,6 +116,8 @@ class Arrivals:
         try:
             status = os.stat(f"{self.options.folder}/{name}")  # noqa: PTH116 - thousands of times
         except OSError:
+            status = None
+        if status is None or stat.S_ISDIR(status.st_mode):
             self._lose(known)
             return
         stamp = stamp_of(status)
@@ -124,12 +127,14 @@ class Arrivals:
         path = self.options.folder / name
         if self._held is not None and stamp.inode == self._held.stamp.inode:
             # Whoever reads it sees it grow; but it may have got another name.
-            self._held.path, self._seen[name] = path, self._held
+            self._seen.pop(self._held.path.name, None)
+            self._seen[name] = self._held
+            self._held.path, self._held.gone = path, False
             return
         if known is None or known.gone or is_another(stamp, known.stamp):
             self._lose(known)
             known = self._seen[name] = Arrival(path, stamp, now)
-            if self._are_old or stat.S_ISDIR(status.st_mode):
+            if self._are_old:
                 self.leave(known)
                 return
         known.grow(stamp, now)
@@ -164,16 +169,16 @@ class Arrivals:
             if settled:
                 self._reject(arrival, "unfinished", f"{error.cause}, and it does not grow")
         except InputError as error:
-            if arrival.path.exists():
+            if os.path.exists(arrival.path):  # noqa: PTH110 - that of pathlib may raise
                 self._reject(arrival, "refused", f"{error.cause}; {error.remedy}")
 
     def _open(self, path: Path, *, settled: bool) -> Recording | None:
         """Read the header of a file; None says that it may not be whole yet."""
-        if path.is_file():  # opening a pipe would wait for ever
-            with path.open("rb") as file:
+        if is_file(path):  # opening a pipe would wait for ever
+            with suppress(OSError), path.open("rb") as file:
                 start = file.read(len(_FITS))
-            if start and _FITS.startswith(start):
-                return PsrfitsFile(path, read_psrfits_header(path)) if settled else None
+                if start and _FITS.startswith(start):
+                    return PsrfitsFile(path, read_psrfits_header(path)) if settled else None
         return read_file(path, stokes=self.options.stokes, growing=True)
 
     def _weigh(self, arrival: Arrival, recording: Recording, now: float) -> None:
@@ -205,8 +210,8 @@ class Arrivals:
         arrival.left, arrival.left_bytes = None, 0
 
     def _samples_before(self, stream: FilterbankHeader) -> int:
-        """Count the samples of a file that are too old."""
-        days = self.after_mjd - stream.tstart_mjd
+        """Count the samples of a file that are too old; one without a date has none."""
+        days = self.after_mjd - stream.tstart_mjd if stream.tstart_mjd else 0.0
         return max(0, round(days * SECONDS_PER_DAY / stream.tsamp_s))
 
     def _read_bytes(self, arrival: Arrival) -> int:
