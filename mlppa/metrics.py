@@ -80,6 +80,11 @@ STORM_DROPPED = Counter(
 LINE_FATES = ("candidate", "repeated", "unread")
 
 LIST_LINES = Counter("mlppa_list_lines", "Lines of lists, by what became of them", ["fate"])
+
+#: What becomes of a file that comes into a folder.
+FILE_FATES = ("read", "refused", "unfinished", "repeated")
+
+FILES = Counter("mlppa_files", "Files of a folder that fills, by what became of them", ["fate"])
 CANDIDATES = Counter("mlppa_candidates", "Classified candidates, by verdict", ["label"])
 DETECTIONS = Counter("mlppa_detections", "Detections published", ["injected"])
 SINK_ERRORS = Counter("mlppa_sink_errors", "Messages that a sink could not take", ["sink"])
@@ -94,6 +99,8 @@ for _kind in ("peak", "candidate"):
     STORM_DROPPED.labels(kind=_kind)
 for _fate in LINE_FATES:
     LIST_LINES.labels(fate=_fate)
+for _fate in FILE_FATES:
+    FILES.labels(fate=_fate)
 for _label in ("pulse", "rfi"):
     CANDIDATES.labels(label=_label)
 for _snr in INJECTED_SNRS:

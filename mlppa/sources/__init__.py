@@ -132,7 +132,7 @@ def open_feed(uris: Sequence[str], known: FilterbankHeader | None = None) -> Fee
     ConfigError, InputError
         As `open_source`.
     EnvironmentFault
-        Where the input cannot be had: a port in use, a folder that is not there.
+        Where the input cannot be had, such as a port in use.
     """
     installed = {point.name: point for point in entry_points(group="mlppa.feeds")}
     live = _schemes(uris) & installed.keys()
