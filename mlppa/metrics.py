@@ -21,6 +21,9 @@ BLOCKS = Counter("mlppa_blocks", "Blocks read or received")
 SAMPLES = Counter("mlppa_samples", "Samples, by what became of them", ["fate"])
 MASKED_CHANNELS = Gauge("mlppa_masked_channels", "Channels of the band that are left out now")
 GAPS = Counter("mlppa_gaps", "Jumps of the sample index in the input")
+REFUSED = Counter(
+    "mlppa_refused_observations", "Observations of a ring whose header could not be used"
+)
 
 QUEUE_DEPTH = Gauge("mlppa_queue_depth", "Items that wait in a queue", ["queue"])
 DROPPED = Counter("mlppa_dropped", "Items dropped because a queue was full", ["queue"])
