@@ -210,6 +210,10 @@ def until(condition: Callable[[], object], seconds: float = DEADLINE_S) -> None:
         time.sleep(0.005)
 
 
+def ids_in(table: Path) -> set[str]:
+    return {line.split()[1] for line in table.read_text().splitlines()}
+
+
 def spectra(nsamples: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (nsamples, NCHANS), dtype=np.uint8)
 
@@ -405,7 +409,7 @@ def test_ring_is_waited_for_and_made_again(
         until(lambda number=number: caplog.text.count("there is no ring") == number + 2)  # type: ignore[misc]
     # The system keeps removed memory for as long as anyone is connected to it.
     last = {str(slot.id) for slot in (*first.data.slots, *first.headers.slots)}
-    until(lambda: not last & {line.split()[1] for line in SHARED_MEMORY.open()})
+    until(lambda: not last & ids_in(SHARED_MEMORY))
     time.sleep(0.2)
     assert caplog.text.count("the ring is gone") == 2
     assert caplog.text.count("there is no ring") == 3

@@ -215,12 +215,12 @@ class DadaFeed:
             headers, data = rings
             try:
                 yield from self._served(headers, data)
-            except OSError as error:
-                logger.warning("%s: the ring is gone (%s)", self._uri, error.strerror)
+            except OSError:
+                logger.warning("%s: the ring is gone", self._uri)
             finally:
                 for ring in rings:
                     with suppress(OSError):
-                        ring.unlock()
+                        ring.leave()
 
     def close(self) -> None:
         """Let everything end within a moment, from any thread; the ring keeps what is unread."""
@@ -293,5 +293,5 @@ def _locked(headers: Ring, data: Ring) -> bool:
         return False
     if data.lock():
         return True
-    headers.unlock()
+    headers.leave()
     return False

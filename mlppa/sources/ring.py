@@ -129,12 +129,22 @@ class Ring:
         self._connection.change((_READ, 1, True))
         return False
 
-    def unlock(self) -> None:
-        """Give the place to the next reader, who goes on where this one was."""
-        if self._me >= 0:
-            self._all[self._me].change((_CONNECTED, 1, True))
-            self._me = -1
+    def leave(self) -> None:
+        """Give the place to the next reader, who goes on where this one was, and let go.
+
+        Without this, memory that others remove would stay until the last array of it is gone.
+        """
+        me, self._me = self._me, -1
+        self._buffers = []
+        if me >= 0:
+            self._all[me].change((_CONNECTED, 1, True))
             self._connection.change((_READ, 1, True))
+
+    @property
+    def _mine(self) -> Semaphores:
+        if self._me < 0:
+            raise OSError(errno.EIDRM, "it was left")
+        return self._all[self._me]
 
     def _holds(self) -> bool:
         """Whether the reader before died with a buffer in hand: one that counts as neither."""
@@ -154,7 +164,7 @@ class Ring:
     @property
     def full(self) -> int:
         """Count the buffers that wait to be read."""
-        return self._all[self._me].value(_FULL)
+        return self._mine.value(_FULL)
 
     @property
     def midway(self) -> bool:
@@ -169,9 +179,8 @@ class Ring:
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for a full buffer, and leave it as it is."""
-        return self._all[self._me].change(
-            (_FULL, -1, False), (_FULL, 1, False), timeout_s=timeout_s
-        )
+        there_and_back = (_FULL, -1, False), (_FULL, 1, False)
+        return self._mine.change(*there_and_back, timeout_s=timeout_s)
 
     def _place(self) -> tuple[int, int, int, bool]:
         """Give the number of the full buffer, what of it is valid, and whether it is the last."""
@@ -185,7 +194,10 @@ class Ring:
     def peek(self) -> UInt8Array:
         """Give what is valid of the full buffer: it may be written to once it is cleared."""
         number, first, stop, _ = self._place()
-        return self._buffers[number % len(self._buffers)][first:stop]
+        buffers = self._buffers
+        if not buffers:
+            raise OSError(errno.EIDRM, "it was left")
+        return buffers[number % len(buffers)][first:stop]
 
     def tell(self) -> int:
         """Count the bytes of the transfer before the full buffer."""
@@ -196,7 +208,7 @@ class Ring:
 
     def clear(self) -> bool:
         """Let the full buffer be written to again; True says that it was the last with data."""
-        sync, me = self._sync, self._me
+        sync, me, mine = self._sync, self._me, self._mine
         number, _, _, last = self._place()
         changes = [(_FULL, -1, False), (_CLEAR, 1, False)]
         if not self.midway:
@@ -207,7 +219,7 @@ class Ring:
         if last:
             sync.r_xfers[me] += 1
             changes.append((_EODACK, 1, False))
-        self._all[me].change(*changes)
+        mine.change(*changes)
         self.held = False
         return last
 
