@@ -29,10 +29,8 @@ HEAP_FATES = ("used", "duplicate", "late", "foreign", "stray", "malformed", "inc
 HEAPS = Counter("mlppa_heaps", "Heaps of live inputs, by what became of them", ["fate"])
 PACKETS_DROPPED = Counter(
     "mlppa_packets_dropped", "Packets that the kernel dropped at an input: no room, or no SPEAD"
-
-REFUSED = Counter(
-    "mlppa_refused_observations", "Observations of a ring whose header could not be used"
 )
+BAD_HEADERS = Counter("mlppa_bad_headers", "Observations of a ring whose header could not be used")
 
 QUEUE_DEPTH = Gauge("mlppa_queue_depth", "Items that wait in a queue", ["queue"])
 DROPPED = Counter("mlppa_dropped", "Items dropped because a queue was full", ["queue"])

@@ -316,7 +316,7 @@ def test_nonsense_is_left_out_and_counted(
     caplog: pytest.LogCaptureFixture,
     metric_delta: type[MetricDelta],
 ) -> None:
-    refused = metric_delta("mlppa_refused_observations_total")
+    refused = metric_delta("mlppa_bad_headers_total")
     ring = ring_of(bufsz=160)
     listener = listen(ring.uri)
     for header in (b"\xff" * 4096, text(NCHAN=None), text(SOURCE="good")):

@@ -16,7 +16,7 @@ from ..data import Block, FilterbankHeader
 from ..errors import ConfigError, EndpointError, InputError
 from ..formats.bits import UInt8Array, unpack_bits
 from ..formats.dada import DadaHeader, read_dada_header
-from ..metrics import REFUSED
+from ..metrics import BAD_HEADERS
 from .ring import Ring, attach
 
 logger = logging.getLogger(__name__)
@@ -268,7 +268,7 @@ class DadaFeed:
                 raise InputError("header", "it has been overwritten", "wait for the next")
             header = read_dada_header(text.tobytes())
         except InputError as error:
-            REFUSED.inc()
+            BAD_HEADERS.inc()
             logger.error("%s: an observation is left out: %s", self._uri, error)
             return None
         read = transfer.data.tell()
