@@ -11,10 +11,9 @@ import pytest
 from astropy import units
 from astropy.coordinates import SkyCoord
 
-from mlppa.data import Candidate, FilterbankHeader
+from mlppa.data import Candidate, Context, FilterbankHeader
 from mlppa.errors import EnvironmentFault, InputError
 from mlppa.known import (
-    Context,
     KnownSources,
     Sky,
     check_galactic,

@@ -548,7 +548,7 @@ def test_nobody_need_listen(uri: str) -> None:
 
 @pytest.mark.parametrize("wrong", ["nowhere:1", "spead", ""])
 def test_players_that_are_not_there(wrong: str) -> None:
-    with pytest.raises(ConfigError, match="nothing can be played there"):
+    with pytest.raises(ConfigError, match="there is no player for it"):
         open_player(wrong)
 
 
