@@ -176,6 +176,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         if args.log:
             sys.stderr.write(log_text.read_text())
         result = judge(header, read_truth(truth_path(sky)).pulses, heard, played, args)
+    if args.log:
+        for one in heard.health:
+            told = (one.state, one.ratio, one.latency_s, one.rung, one.stage_seconds, one.queues)
+            sys.stderr.write(f"{told}\n")
     if args.plot:
         plot(process, heard, header, args.plot, played)
     memory = np.array([one[1] for one in process[len(process) // 5 :]])

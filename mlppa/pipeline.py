@@ -144,9 +144,10 @@ def received(blocks: Iterable[Block], parts: Parts, live: Live) -> Iterator[Gulp
     if live.injector is not None:
         blocks = parts.stopwatch.timed("inject", live.injector.inject(blocks))
     raw = gulps(blocks, parts.plan.gulp)
-    return prefetch(
-        raw, live.queue, Gulp.after if parts.source.live else "wait", name=f"input {live.name}"
-    )
+    on_full = Gulp.after if parts.source.live else "wait"
+    queued = prefetch(raw, live.queue, on_full, name=f"input {live.name}")
+    # not the time of cleaning: it waits for the sky
+    return parts.stopwatch.timed("wait", queued)
 
 
 def judge(searched: Iterable[Searched], parts: Parts) -> Iterator[Report]:

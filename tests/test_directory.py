@@ -218,7 +218,8 @@ def test_quiet_is_told_once_each_time(
     assert lengths == [20, 0, 28, 0]
     assert [block.start for block in reader.blocks[0]] == [0, 20, 20, 48]
     check(reader, SPECTRA)
-    (gulp,) = gulps(reader.blocks[0], 64)
+    # a folder is not live: what comes later is not too late
+    (gulp,) = gulps((block for block in reader.blocks[0] if len(block.spectra)), 64)
     assert gulp.missing == 0
 
 
