@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from .arrivals import Arrivals
-from .channel import prefetch
+from .channel import OnFull, prefetch
 from .classify import Network, classify
 from .clean import clean
 from .config import Plan
@@ -144,7 +144,7 @@ def received(blocks: Iterable[Block], parts: Parts, live: Live) -> Iterator[Gulp
     if live.injector is not None:
         blocks = parts.stopwatch.timed("inject", live.injector.inject(blocks))
     raw = gulps(blocks, parts.plan.gulp)
-    on_full = Gulp.after if parts.source.live else "wait"
+    on_full: OnFull[Gulp] = Gulp.after if parts.source.live else "wait"
     queued = prefetch(raw, live.queue, on_full, name=f"input {live.name}")
     # not the time of cleaning: it waits for the sky
     return parts.stopwatch.timed("wait", queued)
