@@ -177,8 +177,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             sys.stderr.write(log_text.read_text())
         result = judge(header, read_truth(truth_path(sky)).pulses, heard, played, args)
     if args.log:
-        for one in heard.health:
-            told = (one.state, one.ratio, one.latency_s, one.rung, one.stage_seconds, one.queues)
+        for h in heard.health:
+            told = (h.state, h.ratio, h.latency_s, h.rung, h.stage_seconds, h.queues)
             sys.stderr.write(f"{told}\n")
     if args.plot:
         plot(process, heard, header, args.plot, played)
