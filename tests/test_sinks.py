@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from importlib.metadata import entry_points
+from shutil import which
 
 import pytest
 
@@ -16,9 +17,13 @@ from .messages import cov_message, detection_message
 
 #: Who makes a new sink gives its URI here.
 URIS = {
+    "exec": f"exec:{which('true')}?most_per_minute=1000000",
+    "folder": "folder:{folder}/cut",
     "ipc": "ipc://{folder}/p",
+    "jsonl": "jsonl:{folder}/lines.jsonl?what=det,inj,cov",
     "memory": "memory:",
     "tcp": "tcp://127.0.0.1:{port}",
+    "voevent": "voevent:{folder}/events",
 }
 
 
