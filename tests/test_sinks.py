@@ -10,6 +10,7 @@ from shutil import which
 
 import pytest
 
+from mlppa.errors import ConfigError
 from mlppa.sinks import Sink, open_sink
 from mlppa.wire import Message
 
@@ -75,3 +76,9 @@ def test_it_lets_go_of_all_that_it_holds(uri: str) -> None:
         begin = time.monotonic()
         sink.close()
         assert time.monotonic() - begin < 2
+
+
+def test_a_sink_that_is_not_there_is_refused_without_telling_secrets() -> None:
+    with pytest.raises(ConfigError, match="exce:/opt/alert: there is no sink for it") as refused:
+        open_sink("exce:/opt/alert?arg=secret")
+    assert "secret" not in str(refused.value)

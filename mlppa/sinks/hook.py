@@ -8,6 +8,7 @@ import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from ..errors import ConfigError, SinkError
@@ -98,7 +99,7 @@ class HookSink:
         self._program = program
         self._about = f"exec:{program.argv[0]}"
         self._beyond = DROPPED.labels(queue="exec_limit")
-        self._minute_s, self._in_minute = -60.0, 0
+        self._minute_s, self._in_minute = -inf, 0
         self._process: subprocess.Popen[bytes] | None = None
         self._behind = Behind(self._run, sink=self.name, about=self._about)
 
@@ -119,7 +120,7 @@ class HookSink:
                 _kill(process)
 
     def _is_within_limit(self) -> bool:
-        now_s, most = time.monotonic(), self._program.most_per_minute
+        now_s, most = _now_s(), self._program.most_per_minute
         if now_s - self._minute_s >= 60:
             self._minute_s, self._in_minute = now_s, 0
         self._in_minute += 1
@@ -164,6 +165,11 @@ class HookSink:
             words = _last_line(said)
             cause = f"{how} for {message.id}" + (f" ({words})" if words else "")
             raise SinkError(self._about, cause, "run it by hand with that message")
+
+
+def _now_s() -> float:
+    """Give the time that minutes are counted by."""
+    return time.monotonic()
 
 
 def _attend(process: subprocess.Popen[bytes], text: bytes, timeout_s: float) -> bytes:
