@@ -7,14 +7,16 @@ part of the chain above it in a thread of its own. All locks are here.
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from time import monotonic
 from typing import Literal
 
 from .metrics import DROPPED, QUEUE_DEPTH
 
 logger = logging.getLogger(__name__)
 
-type OnFull = Literal["wait", "drop_oldest"]
+type Shed[T] = Callable[[T, Sequence[T]], T]
+type OnFull[T] = Literal["wait", "drop_oldest"] | Shed[T]
 
 #: How long a closed reader waits for its producer, in seconds. A producer that is
 #: inside a read of its source cannot be interrupted, only left behind.
@@ -22,7 +24,7 @@ PATIENCE_S = 5.0
 
 
 def prefetch[T](
-    items: Iterable[T], depth: int, on_full: OnFull = "wait", *, name: str
+    items: Iterable[T], depth: int, on_full: OnFull[T] = "wait", *, name: str
 ) -> Generator[T, None, None]:
     """Run the chain above in a thread, at most ``depth`` items ahead of the reader.
 
@@ -38,7 +40,9 @@ def prefetch[T](
         How many items may wait, at least 1.
     on_full
         ``"wait"`` holds the producer back: nothing is lost. ``"drop_oldest"`` never
-        does: the item that has waited longest is dropped and counted.
+        does: the item that has waited longest is dropped and counted. A function has the
+        older half dropped at once, one long hole instead of many: it is given the item behind
+        them, and them, and gives what takes its place.
     name
         Name of the thread, and of the queue in the metrics.
 
@@ -62,6 +66,68 @@ def _read[T](items: Iterable[T], channel: "_Channel[T]", name: str) -> Generator
         producer.join(PATIENCE_S)
         if producer.is_alive():
             logger.warning("%s: still busy %g s after it was asked to stop", name, PATIENCE_S)
+
+
+def merge[T](
+    streams: Mapping[str, Iterable[T]], depth: int, tick_s: float, *, name: str
+) -> Generator[tuple[str, T] | None, None, None]:
+    """Run several chains in threads of their own, and give their items as they come.
+
+    The threads start with the first ``next``; as with `prefetch` they end with the reader.
+
+    Parameters
+    ----------
+    streams
+        The chains, by name.
+    depth
+        How many items may wait; then the chains wait.
+    tick_s
+        So often None is given, at least, when there is no item.
+    name
+        Of the queue in the metrics.
+
+    Yields
+    ------
+    item
+        With the name of its chain. The first error of a chain is raised here.
+    """
+    channel = _Channel[tuple[str, T]](name, depth)
+    running = [_Named(stream, items, channel) for stream, items in streams.items()]
+    for one in running:
+        one.start()
+    try:
+        for item in channel.ticking(tick_s):
+            yield item
+            if item is None and not any(one.is_alive() for one in running):
+                channel.end()
+    finally:
+        channel.abandon()
+        until = monotonic() + PATIENCE_S
+        for one in running:
+            one.join(max(until - monotonic(), 0))
+            if one.is_alive():
+                logger.warning("%s: still busy %g s after it was asked", one.name, PATIENCE_S)
+
+
+class _Named[T](threading.Thread):
+    """Runs one of several chains; its end is not the end of the others."""
+
+    def __init__(self, stream: str, items: Iterable[T], channel: "_Channel[tuple[str, T]]") -> None:
+        super().__init__(name=stream, daemon=True)
+        self._stream, self._items, self._channel = stream, items, channel
+
+    def run(self) -> None:
+        """Iterate."""
+        try:
+            for item in self._items:
+                if not self._channel.put((self._stream, item)):
+                    break
+        except BaseException as error:  # nothing is swallowed: the reader raises it
+            self._channel.end(error)
+        finally:
+            close = getattr(self._items, "close", None)
+            if close is not None:
+                close()
 
 
 def _produce[T](items: Iterable[T], channel: "_Channel[T]") -> None:
@@ -103,7 +169,7 @@ class Worker[T]:
         self._thread.start()
 
     def put(self, item: T) -> bool:
-        """Leave an item to the thread, without waiting; False where the queue is full.
+        """Leave an item, never None, to the thread; False where the queue is full.
 
         What is not taken is counted as dropped.
         """
@@ -146,10 +212,10 @@ class _Channel[T]:
     the first error is the cause, and later ones are its consequences.
     """
 
-    def __init__(self, name: str, depth: int, on_full: OnFull) -> None:
+    def __init__(self, name: str, depth: int, on_full: OnFull[T] = "wait") -> None:
         self._items: deque[T] = deque()
         self._depth = depth
-        self._drops = on_full == "drop_oldest"
+        self._on_full = on_full
         self._ended = False
         self._error: BaseException | None = None
         self._changed = threading.Condition()
@@ -159,16 +225,23 @@ class _Channel[T]:
     def put(self, item: T) -> bool:
         """Add an item; False says that nobody wants it any more."""
         with self._changed:
-            if not self._drops:
+            if self._on_full == "wait":
                 self._changed.wait_for(lambda: self._ended or len(self._items) < self._depth)
             if self._ended:
                 return False
             if len(self._items) == self._depth:
-                self._items.popleft()
-                self._dropped.inc()
+                self._shed()
             self._items.append(item)
             self._announce()
             return True
+
+    def _shed(self) -> None:
+        """Make room."""
+        many = callable(self._on_full)
+        gone = [self._items.popleft() for _ in range(self._depth // 2 if many else 1)]
+        self._dropped.inc(len(gone))
+        if callable(self._on_full):
+            self._items[0] = self._on_full(self._items[0], gone)
 
     def offer(self, item: T) -> bool:
         """Add an item if there is room; False says that it was dropped."""
@@ -221,13 +294,20 @@ class _Channel[T]:
         self._changed.notify_all()
 
     def __iter__(self) -> Iterator[T]:
+        for item in self.ticking(None):
+            if item is not None:
+                yield item
+
+    def ticking(self, tick_s: float | None) -> Iterator[T | None]:
+        """Give the items, and None whenever none has come for so long."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._ended or bool(self._items))
-                if not self._items:
+                self._changed.wait_for(lambda: self._ended or bool(self._items), tick_s)
+                item = self._items.popleft() if self._items else None
+                if item is None and self._ended:
                     break
-                item = self._items.popleft()
-                self._announce()
+                if item is not None:
+                    self._announce()
             yield item
         if self._error is not None:
             raise self._error

@@ -10,7 +10,7 @@ Rules that every stage keeps:
 * Units stand in names: MHz, seconds, MJD (UTC); DMs are in pc cm^-3.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -139,6 +139,14 @@ class Block:
         return self.start + len(self.spectra)
 
 
+@dataclass(frozen=True, slots=True)
+class Shed:
+    """What was given up to keep pace: ``nsamples`` that came, from sample ``start`` on."""
+
+    start: int
+    nsamples: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Gulp:
     """A fixed number of spectra that starts on a multiple of that number.
@@ -147,7 +155,8 @@ class Gulp:
     has shape (nsamples, nchans); ``valid``, shape (nsamples,), is False where no
     usable sample came in: its spectra mean nothing. The stream stands for samples
     [first, last) of the gulp (all of it except where it begins or ends), and
-    ``missing`` of them never came.
+    ``missing`` of them never came. Nothing came for a while after a ``quiet`` one. ``shed``
+    tells what was given up in front of it.
     """
 
     start: int
@@ -156,11 +165,21 @@ class Gulp:
     first: int
     last: int
     missing: int = 0
+    quiet: bool = False
+    shed: Shed | None = None
 
     @property
     def stop(self) -> int:
         """Index of the first sample after the gulp."""
         return self.start + len(self.spectra)
+
+    def after(self, dropped: Sequence["Gulp"]) -> "Gulp":
+        """Give the gulp, but for gulps in front of it that are given up."""
+        before = [self, *dropped]
+        came = sum(one.last - one.first - one.missing for one in dropped)
+        known = [one.shed for one in before if one.shed is not None]
+        start = min([dropped[0].first, *(one.start for one in known)])
+        return replace(self, shed=Shed(start, came + sum(one.nsamples for one in known)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,6 +206,8 @@ class CleanGulp:
     missing
         How many samples of [first, last) never came; the others that are not valid
         are masked.
+    quiet, shed
+        As in `Gulp`.
     """
 
     start: int
@@ -196,6 +217,8 @@ class CleanGulp:
     first: int
     last: int
     missing: int = 0
+    quiet: bool = False
+    shed: Shed | None = None
 
     @property
     def stop(self) -> int:
@@ -339,6 +362,25 @@ class Candidate:
     partial: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the sky has to say about a candidate; None where it says nothing.
+
+    Parameters
+    ----------
+    known_source
+        Name of the source that it may come from.
+    dm_galactic
+        The most that the Galaxy contributes towards the pointing, in pc cm^-3.
+    dm_excess
+        DM beyond that; below 0 inside of the Galaxy.
+    """
+
+    known_source: str | None = None
+    dm_galactic: float | None = None
+    dm_excess: float | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
     """What was looked at: samples [start, stop) of one beam.
@@ -472,10 +514,44 @@ class Detection:
     again: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Injection:
+    """A synthetic pulse that was put into a live stream, and what became of it.
+
+    Parameters
+    ----------
+    sample
+        Its arrival, as a candidate's.
+    dm, width_ms, snr
+        What was put in; the width is the pulse's own.
+    boxcar_samples
+        The boxcar that its S/N is of.
+    found
+        What it was found as; None where it was missed.
+    reason
+        Why it was missed: the reason why its candidate was rejected, that there was none, or
+        that its time was not searched.
+    """
+
+    sample: float
+    dm: float
+    width_ms: float
+    snr: float
+    boxcar_samples: int
+    found: Detection | None = None
+    reason: str | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Report:
-    """All there is to say about one stretch of sky: what was looked at, what was found."""
+    """All there is to say about one stretch of sky: what was looked at, what was found.
+
+    ``rung`` is the step of the watchdog's ladder that it was judged on; ``injections`` are
+    those whose fate is known by now.
+    """
 
     coverage: Coverage
     budget: Budget
     detections: tuple[Detection, ...]
+    rung: int = 0
+    injections: tuple[Injection, ...] = ()

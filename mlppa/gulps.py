@@ -8,14 +8,16 @@ from numpy.typing import NDArray
 
 from .data import Block, BoolArray, Gulp
 from .errors import InputError
-from .metrics import BLOCKS, GAPS
+from .metrics import BLOCKS, GAPS, LATE
 
 
 def gulps(blocks: Iterable[Block], nsamples: int) -> Iterator[Gulp]:
     """Cut a stream anew, so that nothing downstream depends on how it came in.
 
     Every gulp holds ``nsamples`` spectra and starts on a multiple of that. Samples
-    that a gap left out are not valid; a gap that swallows whole gulps is a jump.
+    that a gap left out are not valid; a gap that swallows whole gulps is a jump. A block
+    without samples says that nothing came for a while: the gulp at hand is not waited for any
+    more, and should the rest of it come, it is too late.
 
     Parameters
     ----------
@@ -31,8 +33,19 @@ def gulps(blocks: Iterable[Block], nsamples: int) -> Iterator[Gulp]:
     """
     tray: _Tray | None = None
     cursor: int | None = None
+    let_go = 0
     for block in blocks:
+        if not len(block.spectra):
+            if tray is not None:
+                cursor = let_go = tray.start + nsamples
+                yield tray.gulp(last=cursor, quiet=True)
+                tray = None
+            continue
         BLOCKS.inc()
+        if block.start < let_go:
+            block = _behind(block, let_go)
+            if not len(block.spectra):
+                continue
         if cursor is not None and block.start < cursor:
             raise InputError(
                 f"block at sample {block.start}",
@@ -58,6 +71,14 @@ def gulps(blocks: Iterable[Block], nsamples: int) -> Iterator[Gulp]:
         cursor = block.stop
     if tray is not None and cursor is not None:
         yield tray.gulp(last=cursor)
+
+
+def _behind(block: Block, start: int) -> Block:
+    """Give what of a block is not too late."""
+    late = min(start - block.start, len(block.spectra))
+    LATE.inc(late)
+    valid = None if block.valid is None else block.valid[late:]
+    return Block(block.start + late, block.spectra[late:], valid, block.received_s)
 
 
 @dataclass
@@ -98,6 +119,6 @@ class _Tray:
         self.valid[here] = True if block.valid is None else block.valid[there]
         self.came += end - begin
 
-    def gulp(self, last: int) -> Gulp:
+    def gulp(self, last: int, *, quiet: bool = False) -> Gulp:
         missing = last - self.first - self.came
-        return Gulp(self.start, self.spectra, self.valid, self.first, last, missing)
+        return Gulp(self.start, self.spectra, self.valid, self.first, last, missing, quiet)

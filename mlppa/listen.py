@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import zmq
 
+from .curve import Keys, present
 from .errors import EndpointError, InputError
 from .wire import Message, ReplayHeader, ReplayRequest, decode, encode, message_id, read
 from .wire.address import ADDRESS_REMEDY
@@ -31,6 +32,7 @@ def listen(
     replay: str | None = None,
     from_seq: int | None = None,
     patience_s: float | None = None,
+    keys: Keys | None = None,
 ) -> Generator[Message]:
     """Receive detections and coverage without end, each once, by rising number.
 
@@ -46,16 +48,20 @@ def listen(
         at the start, and with the first message where nobody answered then.
     patience_s
         Warn once when nothing was heard for so long at the beginning.
+    keys
+        Our key, and that of the publisher, where it lets in none without.
 
     Raises
     ------
     EndpointError
         An address is not one.
+    EnvironmentFault
+        A key file cannot be used.
     """
-    with _context() as context, _connected(context, zmq.SUB, endpoint) as socket:
+    with _context() as context, _connected(context, zmq.SUB, endpoint, keys) as socket:
         # All there is; what is of another kind, or newer, is left out below.
         socket.subscribe(b"")
-        ear = _Ear(context, replay, from_seq)
+        ear = _Ear(context, replay, from_seq, keys)
         # Subscribed first and asked then: what comes meanwhile waits in the queue.
         yield from ear.begin()
         if patience_s is not None and not socket.poll(int(1e3 * patience_s)):
@@ -75,8 +81,15 @@ def listen(
 class _Ear:
     """Knows, per stream, which number comes next and what was heard lately."""
 
-    def __init__(self, context: Context, replay: str | None, from_seq: int | None) -> None:
+    def __init__(
+        self,
+        context: Context,
+        replay: str | None,
+        from_seq: int | None,
+        keys: Keys | None = None,
+    ) -> None:
         self._context = context
+        self._keys = keys
         self._replay = replay
         self._first = max(from_seq, 1) if replay is not None and from_seq is not None else None
         self._next: dict[str, int] = {}
@@ -110,7 +123,7 @@ class _Ear:
         while more and self._replay is not None:
             asked = ReplayRequest(from_seq=from_seq, stream=stream)
             try:
-                header, bodies = request(self._context, self._replay, asked)
+                header, bodies = request(self._context, self._replay, asked, self._keys)
             except (EndpointError, InputError) as error:
                 logger.log(level, "no replay: %s", error)
                 return
@@ -136,7 +149,7 @@ class _Ear:
 
 
 def request(
-    context: Context, endpoint: str, asked: ReplayRequest
+    context: Context, endpoint: str, asked: ReplayRequest, keys: Keys | None = None
 ) -> tuple[ReplayHeader, list[bytes]]:
     """Ask a replay endpoint once; the messages come as bytes.
 
@@ -147,7 +160,7 @@ def request(
     InputError
         The answer is an error, or cannot be read.
     """
-    with _connected(context, zmq.REQ, endpoint) as socket:
+    with _connected(context, zmq.REQ, endpoint, keys) as socket:
         socket.send(encode(asked))
         if not socket.poll(ANSWER_MS):
             raise EndpointError(endpoint, "no answer", "start mlppa with --replay at this address")
@@ -170,11 +183,15 @@ def _context() -> Generator[Context]:
 
 
 @contextmanager
-def _connected(context: Context, kind: int, endpoint: str) -> Generator[Socket]:
+def _connected(
+    context: Context, kind: int, endpoint: str, keys: Keys | None = None
+) -> Generator[Socket]:
     socket = context.socket(kind)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
     try:
+        if keys is not None:
+            present(socket, keys)
         socket.connect(endpoint)
         yield socket
     except zmq.ZMQError as error:

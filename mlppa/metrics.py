@@ -13,7 +13,7 @@ FATES = ("searched", "masked", "missing", "shed")
 
 #: Stages that are timed, in the order of the pipeline.
 STAGES = (
-    *("read", "clean", "wait", "search", "images"),
+    *("read", "inject", "clean", "wait", "search", "images"),
     *("classify", "decide", "publish", "plot"),
 )
 
@@ -21,6 +21,16 @@ BLOCKS = Counter("mlppa_blocks", "Blocks read or received")
 SAMPLES = Counter("mlppa_samples", "Samples, by what became of them", ["fate"])
 MASKED_CHANNELS = Gauge("mlppa_masked_channels", "Channels of the band that are left out now")
 GAPS = Counter("mlppa_gaps", "Jumps of the sample index in the input")
+LATE = Counter("mlppa_late_samples", "Samples that came when their time had been given up")
+
+#: What becomes of a heap that a live input receives.
+HEAP_FATES = ("used", "duplicate", "late", "foreign", "stray", "malformed", "incomplete")
+
+HEAPS = Counter("mlppa_heaps", "Heaps of live inputs, by what became of them", ["fate"])
+PACKETS_DROPPED = Counter(
+    "mlppa_packets_dropped", "Packets that the kernel dropped at an input: no room, or no SPEAD"
+)
+BAD_HEADERS = Counter("mlppa_bad_headers", "Observations of a ring whose header could not be used")
 
 QUEUE_DEPTH = Gauge("mlppa_queue_depth", "Items that wait in a queue", ["queue"])
 DROPPED = Counter("mlppa_dropped", "Items dropped because a queue was full", ["queue"])
@@ -37,6 +47,30 @@ LATENCY_SECONDS = Histogram(
     buckets=(0.1, 0.3, 1, 3, 10, 30, 100),
 )
 
+BLOCK_LATENCY_SECONDS = Histogram(
+    "mlppa_block_latency_seconds",
+    "From the last sample of a batch coming in to its messages",
+    buckets=(0.1, 0.3, 1, 3, 10, 30, 100),
+)
+
+#: What a live stream can be in; each is 1 while it is.
+STATES = ("waiting", "live", "late", "silent", "insensitive", "stopping")
+
+STATE = Gauge("mlppa_stream_state", "Which state a live stream is in", ["stream", "state"])
+RATIO = Gauge("mlppa_real_time_ratio", "Part of real time that a stream needs", ["stream"])
+RUNG = Gauge("mlppa_ladder_rung", "Step of the ladder that a stream is on", ["stream"])
+STEPS = Counter("mlppa_ladder_steps", "Steps on the ladder", ["stream", "way"])
+BACKLOG_SECONDS = Gauge("mlppa_backlog_seconds", "Sky that came and is not done", ["stream"])
+OBSERVATIONS = Counter("mlppa_observations", "Observations that began", ["stream"])
+REFUSED = Counter("mlppa_refused_observations", "Those that could not be searched", ["stream"])
+
+#: Lower edges of the S/N by which synthetic pulses are counted.
+INJECTED_SNRS = (0, 7, 8, 10, 15, 20, 30)
+INJECTIONS = Counter(
+    "mlppa_injections", "Synthetic pulses, by S/N from this on and by fate", ["snr", "fate"]
+)
+RECOVERED = Gauge("mlppa_recovered_ratio", "Part of the latest synthetic pulses found", ["stream"])
+
 STORM_DROPPED = Counter(
     "mlppa_storm_dropped",
     "What a storm left no time for: raw peaks, candidates to measure",
@@ -47,19 +81,31 @@ STORM_DROPPED = Counter(
 LINE_FATES = ("candidate", "repeated", "unread")
 
 LIST_LINES = Counter("mlppa_list_lines", "Lines of lists, by what became of them", ["fate"])
+
+#: What becomes of a file that comes into a folder.
+FILE_FATES = ("read", "refused", "unfinished", "repeated")
+
+FILES = Counter("mlppa_files", "Files of a folder that fills, by what became of them", ["fate"])
 CANDIDATES = Counter("mlppa_candidates", "Classified candidates, by verdict", ["label"])
 DETECTIONS = Counter("mlppa_detections", "Detections published", ["injected"])
 SINK_ERRORS = Counter("mlppa_sink_errors", "Messages that a sink could not take", ["sink"])
 
 for _fate in FATES:
     SAMPLES.labels(fate=_fate)
+for _fate in HEAP_FATES:
+    HEAPS.labels(fate=_fate)
 for _stage in STAGES:
     STAGE_SECONDS.labels(stage=_stage)
 for _kind in ("peak", "candidate"):
     STORM_DROPPED.labels(kind=_kind)
 for _fate in LINE_FATES:
     LIST_LINES.labels(fate=_fate)
+for _fate in FILE_FATES:
+    FILES.labels(fate=_fate)
 for _label in ("pulse", "rfi"):
     CANDIDATES.labels(label=_label)
+for _snr in INJECTED_SNRS:
+    for _fate in ("found", "missed", "lost"):
+        INJECTIONS.labels(snr=str(_snr), fate=_fate)
 for _injected in ("true", "false"):
     DETECTIONS.labels(injected=_injected)

@@ -3,25 +3,53 @@
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from .arrivals import Arrivals
 from .channel import prefetch
 from .classify import Network, classify
 from .clean import clean
 from .config import Plan
-from .data import CleanGulp, Listed, Report, Searched
+from .data import Block, CleanGulp, Gulp, Listed, Report, Searched
 from .decide import decide
 from .dedisperse import Kernel
 from .gulps import gulps
 from .images import cut_images
+from .inject import Injector
 from .listed import Place, join
 from .metrics import SAMPLES
 from .search import look, search
 from .sources import Source
 from .stopwatch import Stopwatch
+from .watchdog import Ladder, Rung
 
 #: Gulps that wait between the two threads.
 DEPTH = 1
+
+
+@dataclass(frozen=True)
+class Live:
+    """What a live stream has besides.
+
+    Parameters
+    ----------
+    queue
+        Raw gulps that wait for their turn; when there are more, the older half is shed.
+    arrivals
+        Notes when samples came in.
+    ladder
+        How candidates are judged now: asked before each batch.
+    injector
+        Puts synthetic pulses in; None for none.
+    name
+        Of the stream.
+    """
+
+    queue: int
+    arrivals: Arrivals
+    ladder: Ladder
+    injector: Injector | None = None
+    name: str = "live"
 
 
 @dataclass(frozen=True)
@@ -52,6 +80,8 @@ class Parts:
         Takes up those of them that cannot be measured.
     searching
         Whether our own search proposes candidates, too.
+    live
+        What a live stream has besides; None for a recording.
     stopwatch
         Gathers the time of each stage.
     """
@@ -67,6 +97,7 @@ class Parts:
     listed: Sequence[Place] | None = None
     left: list[Listed] = field(default_factory=list)
     searching: bool = True
+    live: Live | None = None
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
 
@@ -74,44 +105,72 @@ def pipeline(parts: Parts) -> Generator[Report]:
     """Run a stream through every stage.
 
     Reading and cleaning run in a thread of their own, ahead of the search, where there is
-    more than one processor or the stream is live; it has ended when the pipeline has,
-    however that ends.
+    more than one processor; a live stream is read in one more, which waits for nobody. They
+    have ended when the pipeline has, however that ends.
 
     Yields
     ------
     report
         What was looked at and what was found, in the order of the stream.
     """
-    plan, timed = parts.plan, parts.stopwatch.timed
+    plan, live, timed = parts.plan, parts.live, parts.stopwatch.timed
     blocks = timed("read", parts.source.blocks())
+    raw = gulps(blocks, plan.gulp) if live is None else received(blocks, parts, live)
     halos = plan.search.halos if parts.searching else [0]
-    cleaned = clean(gulps(blocks, plan.gulp), halos, plan.baseline, mask=parts.mask)
-    ahead = _ahead(timed("clean", cleaned), parts.source.live)
+    cleaned = clean(
+        raw, halos, plan.baseline, mask=parts.mask, zapped=plan.zapped, ahead=live is None
+    )
+    ahead = _ahead(timed("clean", cleaned))
     waited = timed("wait", ahead)
     searched: Iterator[Searched] = look(waited, plan.search)
     if parts.searching:
-        searched = search(waited, plan.search, parts.kernel)
+        gate = (lambda: live.ladder.now.plan.threshold) if live else None
+        searched = search(waited, plan.search, parts.kernel, gate)
     if parts.listed is not None:
         searched = join(searched, parts.listed, plan.search, parts.left)
-    searched = timed("search", searched)
-    images = timed("images", cut_images(searched, plan.search))
-    classified = timed("classify", classify(images, parts.classifier, plan.header.tsamp_s))
-    decided = decide(
-        classified,
-        plan.search,
-        parts.min_probability,
-        pictures=parts.pictures,
-        panels=parts.panels,
-    )
+    reports = judge(timed("search", searched), parts)
+    if live is not None and live.injector is not None:
+        reports = live.injector.mark(reports, plan.search)
     with closing(ahead):
-        yield from account(timed("decide", decided))
+        yield from account(reports)
 
 
-def _ahead(cleaned: Iterator[CleanGulp], live: bool) -> Generator[CleanGulp]:
+def received(blocks: Iterable[Block], parts: Parts, live: Live) -> Iterator[Gulp]:
+    """Take in a live stream: when it came is noted, and what is too much is shed."""
+    if not parts.source.live:
+        # more may come yet: a folder waits for its next file
+        blocks = (block for block in blocks if len(block.spectra))
+    blocks = live.arrivals.note(blocks)
+    if live.injector is not None:
+        blocks = parts.stopwatch.timed("inject", live.injector.inject(blocks))
+    raw = gulps(blocks, parts.plan.gulp)
+    return prefetch(
+        raw, live.queue, Gulp.after if parts.source.live else "wait", name=f"input {live.name}"
+    )
+
+
+def judge(searched: Iterable[Searched], parts: Parts) -> Iterator[Report]:
+    """Cut images, classify and decide, on the rung that the watchdog has chosen by then."""
+    timed, tsamp_s = parts.stopwatch.timed, parts.plan.header.tsamp_s
+    every = Rung(parts.plan.search, parts.classifier, parts.min_probability)
+    for item in searched:
+        rung = parts.live.ladder.now if parts.live else every
+        images = timed("images", cut_images([item], rung.plan))
+        classified = timed("classify", classify(images, rung.network, tsamp_s))
+        decided = decide(
+            classified,
+            rung.plan,
+            rung.min_probability,
+            pictures=parts.pictures,
+            panels=parts.panels,
+        )
+        for report in timed("decide", decided):
+            yield replace(report, rung=rung.number)
+
+
+def _ahead(cleaned: Iterator[CleanGulp]) -> Generator[CleanGulp]:
     """Clean ahead of the search; on one processor the two would only take turns."""
-    if live:
-        cleaned = prefetch(cleaned, DEPTH, "drop_oldest", name="clean")
-    elif _processors() > 1:
+    if _processors() > 1:
         cleaned = prefetch(cleaned, DEPTH, "wait", name="clean")
     yield from cleaned
 

@@ -2,7 +2,16 @@
 
 from dataclasses import replace
 
-from mlppa.data import Budget, Candidate, Coverage, Detection, FilterbankHeader, Listed, Report
+from mlppa.data import (
+    Budget,
+    Candidate,
+    Context,
+    Coverage,
+    Detection,
+    FilterbankHeader,
+    Listed,
+    Report,
+)
 from mlppa.wire import CoverageMessage, DetectionMessage, Origin, coverage_message
 from mlppa.wire import detection_message as build
 
@@ -17,6 +26,11 @@ HEADER = FilterbankHeader(
     beam=7,
 )
 ORIGIN = Origin(stream="askap", header=HEADER, model="dmt-64", model_sha256="ab" * 32, images=True)
+SKY_ORIGIN = replace(
+    ORIGIN,
+    header=replace(HEADER, ra_deg=83.633, dec_deg=22.015),
+    contexts=lambda _: Context("J0534+2200", 120.5, 241.92),
+)
 CREATED = "2026-01-02T03:04:05.678Z"
 BATCH_SAMPLES = 1000
 ROWS = (
@@ -60,6 +74,7 @@ def detection_message(
     channels: tuple[int, int] | None = None,
     listed: tuple[Listed, ...] = (),
     searched: bool = False,
+    known: bool = False,
 ) -> DetectionMessage:
     reason = "as strong at DM 0 as at its best DM" if label == "rfi" else None
     found = candidate(sample, channels=channels)
@@ -72,7 +87,7 @@ def detection_message(
         reason=reason,
         injected=injected,
     )
-    return build(detection, ORIGIN, created=CREATED)
+    return build(detection, SKY_ORIGIN if known else ORIGIN, created=CREATED)
 
 
 def covered(batch: int) -> Coverage:

@@ -12,6 +12,7 @@ from mlppa.clean import (
     SIGMA,
     TILE,
     Arithmetic,
+    Wanted,
     clean,
     clean_by,
     clipped_moments,
@@ -286,7 +287,7 @@ def test_fast_arithmetic_gives_what_plain_numpy_gives(
     halos = [halo >> octave for octave in range(noctaves)]
 
     def by(arithmetic: Arithmetic) -> list[CleanGulp]:
-        return list(clean_by(arithmetic, sight.gulps(), halos, baseline, mask))
+        return list(clean_by(arithmetic, sight.gulps(), Wanted(halos, baseline, mask)))
 
     for quick, oracle in zip(by(fast), by(plain), strict=True):
         np.testing.assert_array_equal(quick.good, oracle.good)

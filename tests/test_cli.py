@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from mlppa import __version__
 from mlppa.classify import model_card
-from mlppa.config import Config
+from mlppa.config import Config, DaemonConfig, HeaderSettings
 from mlppa.simulate import read_truth, write_filterbank
 
 from .calling import Call, Ended
@@ -28,6 +28,7 @@ from .skies import HEADER, SKY
 ROOT = Path(__file__).parents[1]
 MLPPA = Path(sys.executable).with_name("mlppa")
 EXAMPLE = ROOT / "deploy" / "examples" / "laptop.toml"
+TELESCOPE = EXAMPLE.with_name("telescope.toml")
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +142,26 @@ def test_the_example_names_every_key_with_its_default() -> None:
         if name not in ("input", "output"):
             assert value == known[name], name
     Config.model_validate(content)
+
+
+def test_the_example_of_the_daemon_names_its_own_keys_with_their_defaults() -> None:
+    text = TELESCOPE.read_text()
+    content = tomllib.loads(text)
+    DaemonConfig.model_validate(content)
+    own = set(DaemonConfig.model_fields) - set(Config.model_fields)
+    assert own <= content.keys()
+    known = dict(keys(DaemonConfig))
+    for section in own - {"streams", "header"}:
+        for name, field in DaemonConfig.model_fields[section].default:
+            if name == "ladder":
+                assert content[section][name], "an example of one"
+            elif known[f"{section}.{name}"] is None:
+                assert re.search(rf'^# {name} = ["0-9]', text, re.MULTILINE), name
+            else:
+                assert content[section].pop(name) == (
+                    list(field) if isinstance(field, tuple) else field
+                ), name
+    assert content["header"].keys() | {"ra_deg", "dec_deg"} == HeaderSettings.model_fields.keys()
 
 
 def test_a_model_whose_weights_do_not_come_along_has_a_card(

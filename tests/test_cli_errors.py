@@ -145,11 +145,11 @@ def test_usage_is_exit_code_2_and_names_the_option(
         ("input = ['a.fil'\n", "c.toml: not TOML: "),
         (f"input = {'9' * 5000}\n", "c.toml: not TOML: "),
         ("input = ['a.fil']\n", "c.toml: output: is not given; give it"),
-        ("output = 'x'\n", "c.toml: input: is not given"),
-        ("input = []\noutput = 'x'\n", "c.toml: input: is empty; name at least one"),
+        ("output = 'x'\n", "c.toml: there is no input; give input = "),
+        ("input = []\noutput = 'x'\n", "c.toml: there is no input; give input = "),
         ("input = ['']\noutput = 'x'\n", "c.toml: input.0: is empty"),
         ("input = 'a.fil'\noutput = 'x'\n", "c.toml: input: 'a.fil' is not a list"),
-        ("output = 3\n", "c.toml: .* \\(and 1 more\\); "),
+        ("output = 3\ncolour = 1\n", "c.toml: .* \\(and 1 more\\); "),
         ("colour = 1\n", "c.toml: colour: there is no such key; take one of: stream, input, "),
         ("[search]\nhue = 1\n", "c.toml: search.hue: .* take one of: dm_max, width_max_ms, "),
         ("search = 1\n", r"c.toml: search: 1 is not a section; .* under \[search\]"),
@@ -510,11 +510,25 @@ def workers(group: int) -> list[int]:
 # Without data, and without anybody there.
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_the_example_of_the_daemon_is_planned_by_its_header(call: Call) -> None:
+    (example,) = (path for path in EXAMPLES if path.name == "telescope.toml")
+    ended = call("check", example)
+    assert ended.code == 0
+    assert re.search(r"^nchans +1024$", ended.out, re.MULTILINE)
+
+
+def test_a_live_input_without_a_header_has_no_plan_yet(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("input = ['spead://:7148']\noutput = 'x'\n")
+    said = "no plan: spead://:7148 tells its header when it begins (give --data FILE)"
+    assert said in call("check", path).out
+
+
 def test_the_examples_are_valid_where_their_data_are_not(
-    example: Path, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (example,) = (path for path in EXAMPLES if path.name == "laptop.toml")
     (first, *_) = Config.load(example).input
     ended = call("check", example)
     said = f"configuration is valid; no plan: {first} is not there (give --data FILE)\n"

@@ -200,6 +200,44 @@ def test_cards_that_say_nothing_count_as_not_given(path: Path) -> None:
     np.testing.assert_array_equal(spectra, noise(8)[:, 0])
 
 
+@pytest.mark.parametrize(
+    ("ra", "dec", "ra_deg", "dec_deg"),
+    [
+        ("05:34:31.973", "+22:00:52.06", 83.633221, 22.014461),
+        ("00:00:00", "-00:12:30.0", 0.0, -0.208333),
+        ("00:00:00", "00:00:00", None, None),
+        ("*", "*", None, None),
+        ("", "", None, None),
+    ],
+)
+def test_where_it_points(
+    path: Path,
+    caplog: pytest.LogCaptureFixture,
+    ra: str,
+    dec: str,
+    ra_deg: float | None,
+    dec_deg: float | None,
+) -> None:
+    write(path, Recording(noise(8), primary={"RA": ra, "DEC": dec}))
+    stream = read_psrfits_header(path).stream
+    assert (stream.ra_deg, stream.dec_deg) == pytest.approx((ra_deg, dec_deg), abs=1e-6)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("ra", "dec"),
+    [("25:00:00", "10:00:00"), ("05:60:00", "10:00:00"), ("05:00:00", "-90:00:01"),
+     ("05:00:00", "*"), (83.6, 22.0), ("83.6", "22.0")],
+)  # fmt: skip
+def test_a_pointing_that_makes_no_sense_is_left_out_with_a_warning(
+    path: Path, caplog: pytest.LogCaptureFixture, ra: object, dec: object
+) -> None:
+    write(path, Recording(noise(8), primary={"RA": ra, "DEC": dec}))
+    stream = read_psrfits_header(path).stream
+    assert stream.ra_deg is stream.dec_deg is None
+    assert "is not used" in caplog.text
+
+
 def test_padding_is_told_by_nstot_or_by_zeros(path: Path) -> None:
     counts = noise(8)
     counts[19:] = 0

@@ -10,7 +10,7 @@ import pytest
 from mlppa.data import Budget, Coverage, Report
 from mlppa.dispersion import K_DM
 from mlppa.errors import SinkError
-from mlppa.publish import publish
+from mlppa.publish import Outlet, Publisher, messages_of, publish
 from mlppa.sinks.journal import Journal, JournalReader
 from mlppa.sinks.memory import MemorySink
 from mlppa.wire import DetectionMessage, Message, topic
@@ -160,7 +160,7 @@ def test_latency_counts_from_the_last_sample_of_the_pulse(journal: Journal) -> N
         return time.monotonic() - 2.5
 
     sink = MemorySink()
-    list(publish([report(0)], journal, [sink], ORIGIN, received_at))
+    Publisher(journal, [Outlet(sink)]).offer(messages_of(report(0), ORIGIN, received_at))
     message = sink.messages[0]
     assert isinstance(message, DetectionMessage)
     assert message.latency_s == pytest.approx(2.5, abs=0.2)

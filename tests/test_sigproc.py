@@ -86,6 +86,47 @@ def test_names_survive(fil: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("ra_deg", "dec_deg"),
+    [(83.6332, 22.01446), (0.0, -0.2083), (359.9999999999, 89.9999), (266.4168, -29.0078)],
+)
+def test_the_pointing_survives(fil: Path, ra_deg: float, dec_deg: float) -> None:
+    fil.write_bytes(pack_header(replace(STREAM, ra_deg=ra_deg, dec_deg=dec_deg)) + bytes(16))
+    header = read_header(fil)
+    assert header.notes == ()
+    assert header.stream.ra_deg is not None
+    assert (header.stream.ra_deg - ra_deg + 180) % 360 - 180 == pytest.approx(0, abs=2e-9)
+    assert header.stream.dec_deg == pytest.approx(dec_deg, abs=2e-9)
+
+
+def test_the_pointing_is_hours_and_degrees(fil: Path) -> None:
+    fields = ("src_raj", 53431.97), ("src_dej", -1230.0), ("refdm", 0.0)
+    fil.write_bytes(with_fields(*(string(k) + struct.pack("<d", v) for k, v in fields)) + bytes(16))
+    stream = read_header(fil).stream
+    assert stream.ra_deg == pytest.approx(15 * (5 + 34 / 60 + 31.97 / 3600))
+    assert stream.dec_deg == pytest.approx(-(12 / 60 + 30 / 3600))
+
+
+def test_a_pointing_of_zeros_is_none(fil: Path) -> None:
+    fields = ("src_raj", 0.0), ("src_dej", 0.0)
+    fil.write_bytes(with_fields(*(string(k) + struct.pack("<d", v) for k, v in fields)) + bytes(16))
+    assert read_header(fil).stream == STREAM
+    assert read_header(fil).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("raj", "dej"),
+    [(250000.0, 100.0), (126100.0, 100.0), (-100.0, 100.0), (100.0, 910000.0), (np.nan, 0.0)],
+)
+def test_a_pointing_off_the_sky_is_left_out_with_a_warning(
+    fil: Path, caplog: pytest.LogCaptureFixture, raj: float, dej: float
+) -> None:
+    fields = ("src_raj", raj), ("src_dej", dej)
+    fil.write_bytes(with_fields(*(string(k) + struct.pack("<d", v) for k, v in fields)) + bytes(16))
+    assert read_header(fil).stream == STREAM
+    assert "is not used" in caplog.text
+
+
+@pytest.mark.parametrize(
     "value",
     [
         b"",

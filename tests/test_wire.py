@@ -3,11 +3,12 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from mlppa.data import Budget, Coverage, Detection, FilterbankHeader
 from mlppa.dispersion import K_DM
@@ -15,6 +16,8 @@ from mlppa.errors import ConfigError, InputError
 from mlppa.wire import (
     CoverageMessage,
     DetectionMessage,
+    HealthMessage,
+    InjectionMessage,
     Message,
     Origin,
     ReplayHeader,
@@ -47,6 +50,52 @@ DOCS = Path(__file__).parents[1] / "docs"
 BANDLESS = {"f_lo_mhz": None, "f_hi_mhz": None}
 #: ... and of before lists of other searches were read.
 LISTLESS = {"proposed_by": "search", "judged_by": "data", "partial": False, "listed": []}
+#: ... and of before a pointing was told, and what is known of it.
+SKYLESS = dict.fromkeys(("ra_deg", "dec_deg", "known_source", "dm_galactic", "dm_excess"))
+HEALTH = HealthMessage(
+    stream="b0",
+    beam=0,
+    seq=47,
+    state="late",
+    news="104% of real time is needed",
+    ratio=1.04,
+    dt_s=0.002,
+    budget_s=0.524288,
+    latency_s=0.71,
+    stage_seconds={"clean": 0.1, "search": 0.54},
+    queues={"input": 3, "journal": 0},
+    rung=1,
+    rungs=2,
+    rung_name="S/N from 8",
+    steps_down=1,
+    steps_up=0,
+    samples=8192,
+    searched=6000,
+    masked=100,
+    missing=44,
+    shed=2048,
+    quiet_s=0.02,
+    recovered=0.95,
+    failing=["zmq"],
+    uptime_s=86400.5,
+    created="2026-01-02T03:04:05.678Z",
+)
+INJECTION = InjectionMessage(
+    stream="b0",
+    beam=0,
+    seq=48,
+    sample=100_000,
+    time_s=25.6,
+    mjd=60000.000296296,
+    dm=123.4,
+    width_ms=2.5,
+    snr=12.0,
+    found=False,
+    detection=None,
+    found_snr=None,
+    reason="not searched",
+    created="2026-01-02T03:04:05.678Z",
+)
 SAMPLES: dict[str, Message] = {
     "detection-1-pulse": detection_message().model_copy(update={"seq": 41} | BANDLESS),
     "detection-1-injected": detection_message(injected=True).model_copy(
@@ -55,7 +104,10 @@ SAMPLES: dict[str, Message] = {
     "detection-1-rfi": detection_message(label="rfi").model_copy(update=BANDLESS),
     "detection-1-part": detection_message(channels=(84, 168)).model_copy(update={"seq": 44}),
     "detection-1-listed": detection_message(listed=ROWS).model_copy(update={"seq": 45}),
+    "detection-1-sky": detection_message(known=True).model_copy(update={"seq": 46}),
     "coverage-1": cov_message(12).model_copy(update={"seq": 43}),
+    "health-1": HEALTH,
+    "injection-1": INJECTION,
 }
 
 
@@ -64,8 +116,10 @@ def test_old_messages_are_read_for_ever(name: str) -> None:
     """These files are never changed: a new version gets new ones."""
     golden = (GOLDEN / f"{name}.json").read_bytes().strip()
     assert decode(golden) == SAMPLES[name]
-    if isinstance(SAMPLES[name], DetectionMessage) and "listed" not in json.loads(golden):
-        newer = LISTLESS if "f_lo_mhz" in json.loads(golden) else BANDLESS | LISTLESS
+    if isinstance(SAMPLES[name], DetectionMessage) and "ra_deg" not in json.loads(golden):
+        newer: dict[str, Any] = dict(SKYLESS)
+        newer |= {} if "listed" in json.loads(golden) else LISTLESS
+        newer |= {} if "f_lo_mhz" in json.loads(golden) else BANDLESS
         assert json.loads(encode(decode(golden))) == json.loads(golden) | newer
     else:
         assert encode(decode(golden)) == golden
@@ -80,7 +134,8 @@ def test_fields_of_the_contract_in_their_order() -> None:
         "schema id stream beam seq mjd mjd_inf time_s sample dm dm_err width_ms snr "
         "probability label reason model model_sha256 octave fch1_mhz foff_mhz nchans tsamp_s "
         "source_name injected image latency_s created f_lo_mhz f_hi_mhz "
-        "proposed_by judged_by partial listed"
+        "proposed_by judged_by partial listed "
+        "ra_deg dec_deg known_source dm_galactic dm_excess"
     )
 
 
@@ -306,13 +361,13 @@ def test_schema_files_are_those_of_the_models() -> None:
     [
         ("Detection", DetectionMessage),
         ("Coverage", CoverageMessage),
+        ("Injection", InjectionMessage),
+        ("Health", HealthMessage),
         ("Request", ReplayRequest),
         ("Answer", ReplayHeader),
     ],
 )
-def test_the_page_lists_every_field_in_order(
-    title: str, model: type[DetectionMessage | CoverageMessage | ReplayRequest | ReplayHeader]
-) -> None:
+def test_the_page_lists_every_field_in_order(title: str, model: type[BaseModel]) -> None:
     page = (DOCS / "wire.md").read_text(encoding="utf-8")
     section = re.search(rf"^### {title}\n(.*?)(?=^##|\Z)", page, re.MULTILINE | re.DOTALL)
     assert section is not None

@@ -12,6 +12,7 @@ to `reels`, behind what came before.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -84,7 +85,13 @@ class Arithmetic(Protocol):
 
 
 def clean(
-    gulps: Iterable[Gulp], halos: Sequence[int], baseline: int, *, mask: bool = True
+    gulps: Iterable[Gulp],
+    halos: Sequence[int],
+    baseline: int,
+    *,
+    mask: bool = True,
+    zapped: BoolArray | None = None,
+    ahead: bool = True,
 ) -> Iterator[CleanGulp]:
     """Normalise, mask and quantise a stream.
 
@@ -101,6 +108,11 @@ def clean(
     mask
         Whether to leave out channels that differ from their neighbours; dead channels
         and what is not a number are always left out.
+    zapped
+        Channels that are left out whatever they hold, shape (nchans,). Whoever gave it may
+        change it: the next gulp heeds it.
+    ahead
+        Whether a gulp waits for the one behind it, which tells its level at the end better.
 
     Yields
     ------
@@ -109,32 +121,36 @@ def clean(
     """
     from . import fast
 
-    return clean_by(fast, gulps, halos, baseline, mask)
+    return clean_by(fast, gulps, Wanted(halos, baseline, mask, zapped), ahead=ahead)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wanted:
+    """What cleaning is to do; see `clean`."""
+
+    halos: Sequence[int]
+    baseline: int
+    mask: bool = True
+    zapped: BoolArray | None = None
 
 
 def clean_by(
-    arithmetic: Arithmetic,
-    gulps: Iterable[Gulp],
-    halos: Sequence[int],
-    baseline: int,
-    mask: bool,
+    arithmetic: Arithmetic, gulps: Iterable[Gulp], wanted: Wanted, *, ahead: bool = True
 ) -> Iterator[CleanGulp]:
     """Clean with an arithmetic of choice; see `clean`."""
-    cleaner = _Cleaner(arithmetic, halos, baseline, mask)
+    cleaner = _Cleaner(arithmetic, wanted)
+    prepared = _prepared(arithmetic, gulps, len(wanted.halos))
     # a loop would hold the raw gulps of its last turn while the next one is read
-    yield from map(cleaner.clean, _with_neighbours(_prepared(arithmetic, gulps, len(halos))))
+    yield from map(cleaner.clean, _with_neighbours(prepared) if ahead else _with_past(prepared))
 
 
 class _Cleaner:
     """What passes from gulp to gulp: the slow part, the verdict on channels, the past."""
 
-    def __init__(
-        self, arithmetic: Arithmetic, halos: Sequence[int], baseline: int, mask: bool
-    ) -> None:
+    def __init__(self, arithmetic: Arithmetic, wanted: Wanted) -> None:
         self._arithmetic = arithmetic
-        self._halos = halos
-        self._mask = mask
-        self._follower = Follower(arithmetic, baseline)
+        self._wanted = wanted
+        self._follower = Follower(arithmetic, wanted.baseline)
         self._last: Judgement | None = None
         self._reels: Reels | None = None
 
@@ -144,7 +160,7 @@ class _Cleaner:
         slow = self._follower.follow(sky, before, after)
         judged = self._judge(sky, slow)
         MASKED_CHANNELS.set(int(np.count_nonzero(~judged.good)))
-        self._reels = self._reels or Reels(self._halos, sky.spectra.shape)
+        self._reels = self._reels or Reels(self._wanted.halos, sky.spectra.shape)
         rows, coarse, starts = self._reels.advance(gulp.start)
         self._arithmetic.quantise(
             sky.spectra, slow.series, judged.mean, slow.response, judged.scale, rows
@@ -158,13 +174,18 @@ class _Cleaner:
             first=gulp.first,
             last=gulp.last,
             missing=gulp.missing,
+            quiet=gulp.quiet,
+            shed=gulp.shed,
         )
 
     def _judge(self, sky: Stretch, slow: Baseline) -> Judgement:
         # A short piece at the edge of a gap is judged by the gulp before it.
         if self._last is None or np.count_nonzero(sky.valid) >= len(sky.valid) // 8:
-            self._last = Judgement.of(self._arithmetic, sky.spectra, slow, self._mask)
-        return self._last
+            self._last = Judgement.of(self._arithmetic, sky.spectra, slow, self._wanted.mask)
+        zapped = self._wanted.zapped
+        if zapped is None or not zapped.any():
+            return self._last
+        return replace(self._last, good=self._last.good & ~zapped)
 
 
 def _prepared(
@@ -193,6 +214,15 @@ def _with_neighbours(items: Iterable[tuple[Gulp, Stretch]]) -> Iterator[_Neighbo
         held = item
     if held is not None:
         yield before, held, None
+
+
+def _with_past(items: Iterable[tuple[Gulp, Stretch]]) -> Iterator[_Neighbours]:
+    """Give every gulp at once, with the one before it."""
+    held: tuple[Gulp, Stretch] | None = None
+    for item in items:
+        before = held[1] if held is not None and held[0].stop == item[0].start else None
+        yield before, item, None
+        held = item
 
 
 def _numbers(spectra: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -14,7 +14,7 @@ from typer.exceptions import TyperException
 from .. import __version__
 from ..allocator import keep_freed_memory
 from ..errors import ConfigError, EnvironmentFault, MlppaError
-from . import bench, classify, listen, models, search, sky
+from . import bench, classify, doctor, keys, listen, models, replay, run, search, sky
 from .options import Debug
 from .usage import help_alone, usage_error
 
@@ -27,9 +27,13 @@ app = typer.Typer(
 app.command()(sky.demo)
 app.command()(search.search)
 app.command()(classify.classify)
+app.command()(run.run)
 app.command()(search.check)
+app.command()(doctor.doctor)
 app.command()(sky.simulate)
+app.command()(replay.replay)
 app.command()(listen.listen)
+app.command()(keys.keys)
 app.add_typer(models.app, name="models")
 app.add_typer(bench.app, name="bench")
 

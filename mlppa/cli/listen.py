@@ -1,11 +1,15 @@
 """Listen to a running mlppa."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import ConfigError
 from .options import AsJson, Debug
+
+if TYPE_CHECKING:
+    from ..wire import Message
 
 #: After so long without a message a listener is told that nobody speaks.
 PATIENCE_S = 2.5
@@ -19,28 +23,50 @@ def listen(
     from_seq: Annotated[
         int | None, typer.Option(min=0, help="Begin with this past message (with --replay).")
     ] = None,
+    key: Annotated[Path | None, typer.Option(help="Our secret key, where it asks for one.")] = None,
+    server_key: Annotated[Path | None, typer.Option(help="Public key of the publisher.")] = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Print detections and coverage as they come."""
+    from ..curve import Keys
     from ..listen import listen as hear
-    from ..wire import CoverageMessage, encode
+    from ..wire import encode
 
     _check(endpoint, replay, from_seq)
-    for m in hear(endpoint, replay, from_seq, patience_s=PATIENCE_S):
+    if (key is None) != (server_key is None):
+        cause = "one key is not enough"
+        raise ConfigError("--key, --server-key", cause, "give both, or none")
+    keys = None if key is None or server_key is None else Keys(key, server_key)
+    for m in hear(endpoint, replay, from_seq, patience_s=PATIENCE_S, keys=keys):
         if as_json:
             typer.echo(encode(m).decode())
-        elif isinstance(m, CoverageMessage):
-            typer.echo(
-                f"{m.stream} {m.seq}: looked at {m.start_s:.3f}-{m.stop_s:.3f} s, "
-                f"{m.candidates} candidates, {m.detections} detections"
-            )
         else:
-            typer.echo(
-                f"{m.stream} {m.seq}: {m.label.upper()} at {m.time_s:.4f} s (MJD {m.mjd:.8f}), "
-                f"DM {m.dm:.2f}, S/N {m.snr:.1f}, width {m.width_ms:.2f} ms, "
-                f"probability {m.probability:.3f}"
-            )
+            typer.echo(_line(m))
+
+
+def _line(m: "Message") -> str:
+    """Tell a message in a line."""
+    from ..wire import CoverageMessage, DetectionMessage, HealthMessage
+
+    who = f"{m.stream} {m.seq}:"
+    if isinstance(m, CoverageMessage):
+        return (
+            f"{who} looked at {m.start_s:.3f}-{m.stop_s:.3f} s, "
+            f"{m.candidates} candidates, {m.detections} detections"
+        )
+    if isinstance(m, HealthMessage):
+        news = f", {m.news}" if m.news else ""
+        return f"{who} {m.state}, {m.ratio:.0%} of real time, {m.rung_name}{news}"
+    if isinstance(m, DetectionMessage):
+        injected = " (put in)" if m.injected else ""
+        return (
+            f"{who} {m.label.upper()}{injected} at {m.time_s:.4f} s (MJD {m.mjd:.8f}), "
+            f"DM {m.dm:.2f}, S/N {m.snr:.1f}, width {m.width_ms:.2f} ms, "
+            f"probability {m.probability:.3f}"
+        )
+    fate = f"found with S/N {m.found_snr:.1f}" if m.found else f"missed ({m.reason})"
+    return f"{who} put in at {m.time_s:.4f} s, DM {m.dm:.2f}, S/N {m.snr:.1f}: {fate}"
 
 
 def _check(endpoint: str, replay: str | None, from_seq: int | None) -> None:

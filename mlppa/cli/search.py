@@ -38,7 +38,7 @@ from .progress import Tell, bar
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..config import Config
+    from ..config import DaemonConfig
     from ..offline import Search
     from ..wire import DetectionMessage
 
@@ -197,21 +197,21 @@ def check(
 ) -> None:
     """Validate a configuration and print the plan that it becomes."""
     from ..classify import model_card
-    from ..config import Config, naming
+    from ..config import DaemonConfig, naming
 
-    loaded = Config.load(config)
+    loaded = DaemonConfig.load(config)
     card = model_card(loaded.classify.model)
     plan, reason = None, None
     with naming(lambda key: f"{config}: {key}"):
         try:
-            plan = _plan(loaded, [data] if data is not None else loaded.input, card.res)
+            plan, reason = _plan(loaded, data, card.res)
         except InputError as error:
             # a configuration may be written before there are data, but a file that is
             # named here and now must be there
             if data is not None or not isinstance(error.__cause__, FileNotFoundError):
                 raise
             reason = f"{error.thing} is not there"
-    described = {"stream": loaded.stream, "model": card.name, "res": card.res}
+    described = {"stream": ", ".join(loaded.inputs), "model": card.name, "res": card.res}
     if as_json:
         typer.echo(json.dumps({"valid": True, **described, "plan": plan, "reason": reason}))
     elif plan is None:
@@ -220,12 +220,22 @@ def check(
         _print_plan(described | plan)
 
 
-def _plan(config: "Config", files: list[str], res: int) -> dict[str, object]:
+def _plan(
+    config: "DaemonConfig", data: str | None, res: int
+) -> tuple[dict[str, object] | None, str | None]:
+    """Plan for the data, the input, or the header that stands in the configuration."""
     from ..config import Plan
-    from ..sources import open_source
+    from ..sources import is_live, open_source
 
-    with closing(open_source(files)) as source:
-        return Plan.make(config.search, source.header, res).describe()
+    uris = next(iter(config.inputs.values()))
+    live = is_live(uris)
+    header = config.known_header if live else None
+    if data is not None or not live:
+        with closing(open_source([data] if data is not None else uris)) as source:
+            header = source.header
+    if header is None:
+        return None, f"{uris[0]} tells its header when it begins"
+    return Plan.make(config.search, header, res, live=live).describe(), None
 
 
 def _print_plan(described: dict[str, Any]) -> None:

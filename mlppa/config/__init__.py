@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+import numpy as np
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -22,10 +23,12 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from ..clean.reels import GULPS
-from ..data import FilterbankHeader
+from ..curve import Keys
+from ..data import BoolArray, FilterbankHeader
 from ..dedisperse import Grid, octaves
 from ..dispersion import dm_per_sample, smear_s, sweep_s
 from ..errors import ConfigError, InputError
@@ -54,6 +57,19 @@ def _address(value: str) -> str:
     return value
 
 
+def _rising(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] > value[1]:
+        raise told(f"{value[0]:g} to {value[1]:g} is no range", "give the smaller one first")
+    return value
+
+
+def _host_port(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not (host and colon and port.isdigit() and int(port) < 65536):
+        raise told(f"{value!r} is not HOST:PORT", "give one like 127.0.0.1:9177")
+    return value
+
+
 def _sink(value: str) -> str:
     scheme = value.partition(":")[0]
     if scheme in ("tcp", "ipc") or scheme not in entry_points(group="mlppa.sinks").names:
@@ -66,6 +82,7 @@ MOST_DM = 1e6
 MOST_WIDTH_MS = 1e6
 
 type Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+type Range = Annotated[tuple[Positive, Positive], AfterValidator(_rising)]
 type Named = Annotated[str, Field(min_length=1)]
 type Address = Annotated[str, AfterValidator(_address)]
 type SinkUri = Annotated[str, AfterValidator(_sink)]
@@ -85,6 +102,9 @@ GULP_CELLS = 1 << 21
 GULP_SAMPLES = 2048
 BASELINE_WIDTHS = 4
 
+#: Of a live stream whoever waits for a pulse waits for the end of its gulp, too.
+LIVE_GULP_SECONDS = 0.5
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -100,6 +120,7 @@ class SearchSettings(_Section):
     plan: Literal["quality", "fast"] = "quality"
     dm_tol: Annotated[float, Field(ge=0, le=4)] = 1.0
     mask: bool = True
+    zap_mhz: list[Range] = []
     subbands: bool = False
 
 
@@ -118,8 +139,25 @@ class PublishSettings(_Section):
 
     detections: SinkUri | None = None
     replay: Address | None = None
+    sinks: list[SinkUri] = []
+    key: Path | None = None
+    clients: Path | None = None
+    open: bool = False
     linger_s: Annotated[float, Field(ge=0, le=86400)] = 0.0
     images: bool = True
+
+    @property
+    def keys(self) -> Keys | None:
+        """Key files for both addresses; None where they go without."""
+        if self.key is None or self.clients is None:
+            return None
+        return Keys(self.key, self.clients)
+
+    @model_validator(mode="after")
+    def _keys_are_a_pair(self) -> Self:
+        if (self.key is None) != (self.clients is None):
+            raise told("one of key and clients is given", "give both, or none")
+        return self
 
     @field_validator("replay")
     @classmethod
@@ -173,6 +211,116 @@ class Config(_Section):
         return checked(cls, content, str(path))
 
 
+class StreamSettings(_Section):
+    """One beam of a daemon: where its data come from."""
+
+    input: Annotated[list[Named], Field(min_length=1)]
+
+
+class RungSettings(_Section):
+    """A step down the ladder: what is not given stays as it is one step above."""
+
+    batch: Annotated[int, Field(ge=1, le=65536)] | None = None
+    model: Named | None = None
+    threshold: Annotated[float, Field(ge=4, le=1000)] | None = None
+
+
+class WatchdogSettings(_Section):
+    """When a live stream is late, and what is given up then."""
+
+    late: Annotated[Positive, Field(le=100)] = 1.0
+    recovered: Annotated[Positive, Field(le=100)] = 0.8
+    smooth_s: Annotated[Positive, Field(le=3600)] = 3.0
+    patience_s: Annotated[float, Field(ge=0, le=3600)] = 5.0
+    queue_s: Annotated[Positive, Field(le=600)] = 10.0
+    ladder: list[RungSettings] = []
+
+    @field_validator("recovered")
+    @classmethod
+    def _is_below_late(cls, recovered: float, info: ValidationInfo) -> float:
+        if recovered >= info.data.get("late", math.inf):
+            cause = f"{recovered:g} is not below {info.data['late']:g}, from which it is late"
+            raise told(cause, "give less")
+        return recovered
+
+
+class InjectSettings(_Section):
+    """Synthetic pulses in the live stream: how many, and which."""
+
+    per_hour: Annotated[float, Field(ge=0, le=3600)] = 0.0
+    snr: Range = (7.0, 30.0)
+    dm: Range = (50.0, 500.0)
+    width_ms: Range = (0.5, 20.0)
+    seed: Annotated[int, Field(ge=0)] = 1
+    alert_below: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+
+class LifeSettings(_Section):
+    """How the daemon lives: what it tells, and how it ends."""
+
+    http: Annotated[str, AfterValidator(_host_port)] | None = "127.0.0.1:9177"
+    health_every_s: Annotated[Positive, Field(le=3600)] = 10.0
+    silent_s: Annotated[Positive, Field(le=86400)] = 5.0
+    stop_s: Annotated[Positive, Field(le=3600)] = 20.0
+    keep_messages: Annotated[int, Field(ge=1000)] = 2_000_000
+    log: Literal["text", "json"] = "text"
+
+
+class KnownSettings(_Section):
+    """Known sources, and the Galaxy: what is marked, and never dropped."""
+
+    file: Annotated[Path, BeforeValidator(_text)] | None = None
+    radius_deg: Annotated[Positive, Field(le=180)] = 1.0
+    galactic: Literal["none", "ne2001", "ne2025"] = "none"
+
+
+class HeaderSettings(_Section):
+    """Of live streams that do not tell theirs."""
+
+    nchans: Annotated[int, Field(gt=1, le=65536)]
+    fch1_mhz: Positive
+    foff_mhz: float
+    tsamp_s: Positive
+    tstart_mjd: Annotated[float, Field(ge=0)] = 0.0
+    nbits: Literal[1, 2, 4, 8, 16, 32] = 8
+    source_name: str = ""
+    telescope: str = ""
+    beam: int = 0
+    ra_deg: Annotated[float, Field(ge=0, le=360)] | None = None
+    dec_deg: Annotated[float, Field(ge=-90, le=90)] | None = None
+
+
+class DaemonConfig(Config):
+    """The configuration of a daemon: one stream (``stream``, ``input``), or several."""
+
+    input: list[Named] = []
+    streams: dict[Annotated[str, AfterValidator(_name)], StreamSettings] = {}
+    watchdog: WatchdogSettings = WatchdogSettings()
+    inject: InjectSettings = InjectSettings()
+    life: LifeSettings = LifeSettings()
+    known: KnownSettings = KnownSettings()
+    header: HeaderSettings | None = None
+
+    @model_validator(mode="after")
+    def _has_input(self) -> Self:
+        if bool(self.input) == bool(self.streams):
+            cause = "both input and streams are given" if self.input else "there is no input"
+            raise told(cause, 'give input = ["…"], or a section [streams.NAME] for every beam')
+        return self
+
+    @property
+    def inputs(self) -> dict[str, list[str]]:
+        """URIs of every stream, by its name."""
+        if self.input:
+            return {self.stream: self.input}
+        return {name: one.input for name, one in self.streams.items()}
+
+    @property
+    def known_header(self) -> FilterbankHeader | None:
+        """Header of streams that tell none."""
+        return None if self.header is None else FilterbankHeader(**self.header.model_dump())
+
+
 class ListConfig(Config):
     """A configuration for lists of other searches; the data may be found by their names."""
 
@@ -201,7 +349,7 @@ def checked[T: BaseModel](section: type[T], content: Mapping[str, object], thing
     ConfigError
         Where a value is missing, unknown or out of range.
     """
-    with naming(lambda key: f"{thing}: {key}"):
+    with naming(lambda key: f"{thing}: {key}" if key else thing):
         return validated(section, content)
 
 
@@ -249,16 +397,23 @@ class Plan:
         Samples of a gulp.
     search
         The trials.
+    zapped
+        Channels that are left out whatever they hold, shape (nchans,).
     """
 
     header: FilterbankHeader
     baseline: int
     gulp: int
     search: SearchPlan
+    zapped: BoolArray
 
     @classmethod
-    def make(cls, settings: SearchSettings, header: FilterbankHeader, res: int) -> Self:
+    def make(
+        cls, settings: SearchSettings, header: FilterbankHeader, res: int, *, live: bool = False
+    ) -> Self:
         """Check the settings against a stream.
+
+        Of a live one gulps are short and peaks wait for little: pulses are told soon.
 
         Raises
         ------
@@ -280,17 +435,24 @@ class Plan:
         cls._refuse_huge(rows * header.nchans, settings, header)
         trials = octaves(grid, freqs_mhz, header.tsamp_s)
         widest = max(int(grid.width_max_s / header.tsamp_s), 4)
-        search = SearchPlan(freqs_mhz, header.tsamp_s, trials, settings.threshold, res, widest)
+        search = SearchPlan(
+            freqs_mhz, header.tsamp_s, trials, settings.threshold, res, widest, prompt=live
+        )
         if settings.subbands:
             search = replace(search, subbands=make_subbands(search, grid))
         baseline = _power_of_two(
-            max(GULP_SAMPLES, GULP_SECONDS / header.tsamp_s, BASELINE_WIDTHS * widest)
+            max(
+                GULP_SAMPLES,
+                (LIVE_GULP_SECONDS if live else GULP_SECONDS) / header.tsamp_s,
+                BASELINE_WIDTHS * widest,
+            )
         )
         tiles = (o.tile << o.index for plan in search.plans for o in plan.octaves)
         gulp = _power_of_two(max(baseline, *tiles))
-        if gulp * header.nchans < GULP_CELLS and gulp * header.tsamp_s < 2 * GULP_SECONDS:
+        small = gulp * header.nchans < GULP_CELLS and gulp * header.tsamp_s < 2 * GULP_SECONDS
+        if small and not live:
             gulp *= 2
-        plan = cls(header, baseline, gulp, search)
+        plan = cls(header, baseline, gulp, search, zapped(settings, header))
         cls._refuse_huge(plan.memory_bytes, settings, header)
         return plan
 
@@ -367,6 +529,14 @@ class Plan:
                 for o in search.octaves
             ),
         }
+
+
+def zapped(settings: SearchSettings, header: FilterbankHeader) -> BoolArray:
+    """Give the channels whose centre lies in one of the ranges to leave out, (nchans,)."""
+    freqs_mhz, out = header.freqs_mhz, np.zeros(header.nchans, np.bool_)
+    for low, high in settings.zap_mhz:
+        out |= (freqs_mhz >= low) & (freqs_mhz <= high)
+    return out
 
 
 def _power_of_two(least: float) -> int:

@@ -8,6 +8,10 @@ from numpy.typing import NDArray
 type UInt8Array = NDArray[np.uint8]
 type First = Literal["low", "high"]
 
+#: Bytes to unpack at a time. The kernel does not let go of the interpreter, and other
+#: threads have their times to keep.
+_PIECE = 1 << 16
+
 _BIT_ORDER = {"low": "little", "high": "big"}
 
 
@@ -31,7 +35,13 @@ def unpack_bits(packed: UInt8Array, nbits: int, *, first: First = "low") -> UInt
     """
     from sigpyproc.io.bits import unpack  # its kernels take a second to import
 
-    return np.asarray(unpack(packed, nbits, bitorder=_BIT_ORDER[first]), np.uint8)
+    every = 8 // nbits
+    samples = np.empty(len(packed) * every, np.uint8)
+    for begin in range(0, len(packed), _PIECE):
+        piece = packed[begin : begin + _PIECE]
+        here = samples[begin * every : (begin + len(piece)) * every]
+        unpack(piece, nbits, here, bitorder=_BIT_ORDER[first])
+    return samples
 
 
 def pack_bits(samples: UInt8Array, nbits: int, *, first: First = "low") -> UInt8Array:

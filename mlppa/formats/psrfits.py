@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..data import FilterbankHeader
 from ..dispersion import SECONDS_PER_DAY
 from ..errors import FormatError, InputError
+from .angles import parse_sexagesimal, read_pointing
 from .fits import Cards, Column, Table, integer, number, read_table
 
 logger = logging.getLogger(__name__)
@@ -144,6 +145,7 @@ def _checked(file: BinaryIO, table: Table, notes: list[str]) -> PsrfitsHeader:
     fch1_mhz, foff_mhz = _channels(_read_cell(file, table, table.columns["DAT_FREQ"], written[0]))
     offset_s, row_starts = _times(file, table, written, notes)
     primary = table.primary
+    ra_deg, dec_deg = _pointing(primary, notes)
     stream = FilterbankHeader(
         nchans=nchan,
         fch1_mhz=fch1_mhz,
@@ -154,6 +156,8 @@ def _checked(file: BinaryIO, table: Table, notes: list[str]) -> PsrfitsHeader:
         source_name=str(primary.get("SRC_NAME", "")),
         telescope=str(primary.get("TELESCOP", "")),
         beam=integer(primary, "IBEAM", 0),
+        ra_deg=ra_deg,
+        dec_deg=dec_deg,
     )
     padded_to = integer(cards, "NSTOT", 0)
     capacity = table.rows * nsblk
@@ -267,6 +271,24 @@ def _channels(freqs_mhz: Float64Array) -> tuple[float, float]:
         cause = f"DAT_FREQ is not evenly spaced: a channel is {off_mhz:.4g} MHz off"
         raise InputError("table", cause, "write the channels in order and evenly spaced")
     return fch1_mhz, foff_mhz
+
+
+def _pointing(primary: Cards, notes: list[str]) -> tuple[float | None, float | None]:
+    """Give right ascension and declination in degrees, where they are told."""
+    ra, dec = (str(primary.get(key, "")).strip() for key in ("RA", "DEC"))
+    if {ra, dec} <= {"", "*"}:
+        return None, None
+    ra_deg, dec_deg, flaw = read_pointing(ra, dec, _angle)
+    if flaw:
+        notes.append(flaw)
+    return ra_deg, dec_deg
+
+
+def _angle(text: str) -> float:
+    """Read an angle as the definition has it; a bare number may be hours or degrees."""
+    if ":" not in text:
+        raise ValueError(f"{text!r:.40} has no colons")
+    return parse_sexagesimal(text)
 
 
 def _start_mjd(primary: Cards, offset_s: float) -> float:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ..data import FilterbankHeader
 from ..errors import FormatError, InputError
+from .angles import DEGREES_PER_HOUR, pack_angle, parse_packed, read_pointing
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,10 @@ type Field = tuple[str, bytes]
 #: By offset: unknown keywords so far, whether no other way is as good, the offset
 #: before, the field between.
 type Visited = dict[int, tuple[int, bool, int, Field]]
+
+
+class ShortHeaderError(FormatError):
+    """The file ends before its header does: it may still be written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,21 +103,29 @@ class SigprocHeader:
         return self.data_bytes % self.bytes_per_spectrum
 
 
-def read_header(path: str | os.PathLike[str]) -> SigprocHeader:
+def read_header(path: str | os.PathLike[str], *, growing: bool = False) -> SigprocHeader:
     """Read and check the header of a filterbank file; oddities make one warning.
+
+    Parameters
+    ----------
+    growing
+        Whether the file is still being written: its size then says nothing yet, is not
+        compared with the header, and ``data_bytes`` is only what is there now.
 
     Raises
     ------
     InputError
         Where the file cannot be read, or holds something else than spectra.
     FormatError
-        Where the header is damaged or breaks a limit.
+        Where the header is damaged or breaks a limit; ShortHeaderError where it may only
+        need more bytes.
     """
     start, size = _first_bytes(Path(path))
     try:
         header_bytes, fields = _walk(start)
         values, unknown = _values(fields)
         header = _checked(values, unknown, header_bytes, size)
+        header = replace(header, notes=_notes(header, values, unknown, growing=growing))
     except InputError as error:
         raise type(error)(path, error.cause, error.remedy) from None
     if header.notes:
@@ -148,6 +161,10 @@ def pack_header(
     }
     if not header.source_name:
         del values["source_name"]
+    if header.ra_deg is not None and header.dec_deg is not None:
+        # rounded, so that no hour is 24
+        values["src_raj"] = pack_angle(round(header.ra_deg, 9) % 360 / DEGREES_PER_HOUR)
+        values["src_dej"] = pack_angle(header.dec_deg)
     if signed:
         values["signed"] = 1
     if nsamples is not None:
@@ -191,12 +208,14 @@ def _walk(start: bytes) -> tuple[int, list[Field]]:
     best: Visited = {offset: (0, True, 0, ("", b""))}
     queue = [offset]
     trouble = ""
+    ended = False
     while queue:
         offset = heapq.heappop(queue)
         try:
             keyword, after = _read_keyword(start, offset)
-        except ValueError as error:
+        except (EOFError, ValueError) as error:
             trouble = str(error)
+            ended |= isinstance(error, EOFError)
             continue
         if keyword == "HEADER_END":
             return after, _trace(best, offset)
@@ -210,12 +229,16 @@ def _walk(start: bytes) -> tuple[int, list[Field]]:
                 best[end] = (guesses, best[offset][1], offset, field)
             elif guesses == known[0]:
                 best[end] = (known[0], False, *known[2:])
-    raise FormatError("header", trouble, _REMEDY)
+    # Where one reading of unknown keywords leads to the end of the file, it may be the right one.
+    kind = ShortHeaderError if ended and len(start) < MAX_HEADER_BYTES else FormatError
+    raise kind("header", trouble, _REMEDY)
 
 
 def _refuse_start(start: bytes) -> None:
     if not start:
-        raise FormatError("header", "is empty (0 bytes)", "copy or record it again")
+        raise ShortHeaderError("header", "is empty (0 bytes)", "copy or record it again")
+    if _START.startswith(start):
+        raise ShortHeaderError("header", f"the header breaks off at byte {len(start)}", _REMEDY)
     for magic, (cause, remedy) in _MAGIC.items():
         if start.startswith(magic):
             raise FormatError("header", cause, remedy)
@@ -224,13 +247,13 @@ def _refuse_start(start: bytes) -> None:
 
 
 def _read_keyword(start: bytes, offset: int) -> tuple[str, int]:
-    """Read the keyword at an offset; ValueError says why there is none."""
+    """Read the keyword at an offset; ValueError says why there is none, EOFError that it ends."""
     length = int.from_bytes(start[offset : offset + 4], "little")
     end = offset + 4 + length
     if length > 80:
         raise ValueError(f"a keyword of {length} bytes at byte {offset}")
     if max(end, offset + 5) > len(start):
-        raise ValueError(f"the header breaks off at byte {len(start)}")
+        raise EOFError(f"the header breaks off at byte {len(start)}")
     if not _KEYWORD.fullmatch(start, offset + 4, end):
         raise ValueError(f"no keyword at byte {offset}")
     return start[offset + 4 : end].decode(), end
@@ -297,6 +320,12 @@ def _check_layout(nchans: int, nbits: int, nifs: int) -> None:
         raise FormatError("header", cause, "use a multiple of 8 channels")
 
 
+def _pointing(values: dict[str, Value]) -> tuple[float | None, float | None, str]:
+    """Give right ascension and declination in degrees, and what is wrong with them."""
+    raj, dej = (float(values.get(keyword, 0.0)) for keyword in ("src_raj", "src_dej"))
+    return read_pointing(raj, dej, parse_packed)
+
+
 def _checked(
     values: dict[str, Value], unknown: list[str], header_bytes: int, size: int
 ) -> SigprocHeader:
@@ -309,6 +338,7 @@ def _checked(
         if keyword not in values:
             raise FormatError("header", f"{keyword} is missing", _REMEDY)
     number = int(values.get("telescope_id", -1))
+    ra_deg, dec_deg, _ = _pointing(values)
     stream = FilterbankHeader(
         nchans=int(values["nchans"]),
         fch1_mhz=float(values["fch1"]),
@@ -319,27 +349,33 @@ def _checked(
         source_name=str(values.get("source_name", "")),
         telescope=TELESCOPES.get(number, f"SIGPROC {number}" if number > 0 else ""),
         beam=int(values.get("ibeam", 0)),
+        ra_deg=ra_deg,
+        dec_deg=dec_deg,
     )
     nifs = int(values.get("nifs", 1))
     _check_layout(stream.nchans, stream.nbits, nifs)
-    header = SigprocHeader(
+    return SigprocHeader(
         stream=stream,
         nifs=nifs,
         signed=stream.nbits == 8 and int(values.get("signed", 0)) > 0,
         header_bytes=header_bytes,
         data_bytes=max(0, size - header_bytes),
     )
-    return replace(header, notes=_notes(header, values, unknown))
 
 
-def _notes(header: SigprocHeader, values: dict[str, Value], unknown: list[str]) -> tuple[str, ...]:
+def _notes(
+    header: SigprocHeader, values: dict[str, Value], unknown: list[str], *, growing: bool
+) -> tuple[str, ...]:
     """Say what is odd about a header that is good enough."""
-    notes: list[str] = []
+    _, _, flaw = _pointing(values)
+    notes = [flaw] if flaw else []
     if unknown:
         more = f" and {len(unknown) - 5} more" * (len(unknown) > 5)
         notes.append(f"unknown header keyword {', '.join(unknown[:5])}{more} skipped")
     if "tstart" not in values:
         notes.append("tstart is missing: dates count from MJD 0")
+    if growing:
+        return tuple(notes)
     promised = int(values.get("nsamples", 0))
     if promised > 0 and promised != header.nsamples:
         notes.append(f"nsamples says {promised}, the file holds {header.nsamples} spectra")

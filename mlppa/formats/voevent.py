@@ -189,9 +189,8 @@ def _groups(message: DetectionMessage, publisher: Publisher) -> dict[str, dict[s
     instrument = dict(publisher.instrument)
     electron_model = instrument.pop("galactic_electron_model", None)
     f_ends = sorted((message.fch1_mhz, message.fch1_mhz + (message.nchans - 1) * message.foff_mhz))
-    ra_deg, dec_deg = _pointing(message)
+    ra_deg, dec_deg = message.ra_deg, message.dec_deg
     gl, gb = (None, None) if ra_deg is None or dec_deg is None else galactic(ra_deg, dec_deg)
-    galactic_dm = getattr(message, "dm_galactic", None)
     own = ("id", "stream", "probability", "model", "model_sha256", "mjd", "mjd_inf")
     return {
         "observatory parameters": {
@@ -217,8 +216,8 @@ def _groups(message: DetectionMessage, publisher: Publisher) -> dict[str, dict[s
             "gb": gb,
         },
         "advanced parameters": {
-            "MW_dm_limit": galactic_dm,
-            "galactic_electron_model": None if galactic_dm is None else electron_model,
+            "MW_dm_limit": message.dm_galactic,
+            "galactic_electron_model": None if message.dm_galactic is None else electron_model,
         },
         "mlppa": {
             **{name: getattr(message, name) for name in own},
@@ -250,7 +249,8 @@ def _add_where_and_when(root: Element, message: DetectionMessage, publisher: Pub
     coords = SubElement(observed, "AstroCoords", coord_system_id=COORDINATES)
     instant = SubElement(SubElement(coords, "Time", unit="s"), "TimeInstant")
     _add(instant, "ISOTime", iso_time(message.mjd))
-    (ra_deg, dec_deg), radius = _pointing(message), publisher.instrument.get("beam_semi-major_axis")
+    ra_deg, dec_deg = message.ra_deg, message.dec_deg
+    radius = publisher.instrument.get("beam_semi-major_axis")
     # A position must have its error, and that is the beam's.
     if ra_deg is not None and dec_deg is not None and radius is not None:
         position = SubElement(coords, "Position2D", unit="deg")
@@ -266,8 +266,7 @@ def _add_where_and_when(root: Element, message: DetectionMessage, publisher: Pub
 
 def _add_why(root: Element, message: DetectionMessage) -> None:
     probability = f"{message.probability:.6g}"
-    known: str | None = getattr(message, "known_source", None)
-    beyond = (getattr(message, "dm_excess", None) or 0.0) > 0
+    known, beyond = message.known_source, (message.dm_excess or 0.0) > 0
     date = iso_time(message.mjd)
     name = f"FRB{date[2:4]}{date[5:7]}{date[8:10]}" if beyond else message.id
     why = SubElement(root, "Why", importance=probability)
@@ -282,10 +281,6 @@ def _add_why(root: Element, message: DetectionMessage) -> None:
         other = SubElement(why, "Inference", relation="identified")
         _add(other, "Name", known)
         _add(other, "Description", "a known source at this place and of this DM")
-
-
-def _pointing(message: DetectionMessage) -> tuple[float | None, float | None]:
-    return getattr(message, "ra_deg", None), getattr(message, "dec_deg", None)
 
 
 def _flux_jy(

@@ -1,7 +1,7 @@
 """Clean gulps to candidates: screen, cluster, measure exactly; one pulse, one candidate."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,10 +14,7 @@ from ..dedisperse import BLOCK, MARGIN, Kernel, Octave, Window
 from ..dispersion import channel_shape, dm_per_sample
 from .cluster import REACH_SWEEP, TRIGGER, Triggers
 from .subbands import SubBand
-from .waiting import Waiting
-
-#: The screen misses a few percent of a pulse's S/N, so it triggers this much lower.
-SCREEN_MARGIN = 0.92
+from .waiting import SCREEN_MARGIN, Waiting
 
 #: Part of real time that measuring, cutting and classifying candidates may take in a storm.
 MEASURING_SHARE = 0.4
@@ -26,6 +23,9 @@ MEASURING_SHARE = 0.4
 #: does, since what stands close is wide and moves from round to round.
 COST_S = 2e-3
 COST_PER_CHANNEL_S = 12e-6
+
+#: A boxcar may be found so much wider when it is measured.
+WIDENED = 1.5
 
 #: ... but so many are measured of the shortest stretch.
 LEAST_MEASURED = 16
@@ -49,6 +49,9 @@ class SearchPlan:
         Longest boxcar in samples.
     subbands
         Parts of the band that are searched by themselves too.
+    prompt
+        Whether a peak waits for no more than the rest of its own image. Else it waits until
+        no burst that comes later can have it for a wing.
     """
 
     freqs_mhz: NDArray[np.float64]
@@ -58,6 +61,7 @@ class SearchPlan:
     res: int
     max_width: int
     subbands: tuple[SubBand, ...] = ()
+    prompt: bool = False
 
     @cached_property
     def shape(self) -> NDArray[np.float64]:
@@ -105,9 +109,27 @@ class SearchPlan:
         bottom of the band is yet to come; and its image must be complete.
         """
         below = 1 - self.mean_shape
-        wing = (REACH_SWEEP + below) * self.max_sweep + 2 * self.max_width
+        late = BLOCK << (len(self.halos) - 1)
         image = below * self.max_sweep + self.image_reach(self.max_width)
-        return int(max(wing, image)) + (BLOCK << (len(self.halos) - 1))
+        if self.prompt:
+            return int(image) + late
+        wing = (REACH_SWEEP + below) * self.max_sweep + 2 * self.max_width
+        return int(max(wing, image)) + late
+
+    def wait(self, leaders: Triggers) -> NDArray[np.float64]:
+        """Give the samples after their mean arrival for which leaders wait, at most `hold`.
+
+        Wings of a burst are as wide as they are off in sweep, and their images wider by far:
+        who waits for its own image waits for the burst, too, but for the faintest of them.
+        """
+        if not self.prompt:
+            return np.full(len(leaders), float(self.hold))
+        below = 1 - self.mean_shape
+        # measured it may be wider than it was found
+        width = np.clip(WIDENED * leaders["width"], 1, self.max_width)
+        pixel = 2 ** np.maximum(np.floor(np.log2(width)) - 1, 0)
+        image = np.ceil(self.res / 2 * (1 + below) + 1) * pixel
+        return np.asarray(below * leaders["sweep"] + image + leaders["slack"])
 
     @property
     def memory(self) -> int:
@@ -129,7 +151,12 @@ class SearchPlan:
         return self.res << self.image_octave(width_samples)
 
 
-def search(gulps: Iterable[CleanGulp], plan: SearchPlan, kernel: Kernel) -> Iterator[Searched]:
+def search(
+    gulps: Iterable[CleanGulp],
+    plan: SearchPlan,
+    kernel: Kernel,
+    gate: Callable[[], float] | None = None,
+) -> Iterator[Searched]:
     """Find pulses in a stream.
 
     Parameters
@@ -140,6 +167,9 @@ def search(gulps: Iterable[CleanGulp], plan: SearchPlan, kernel: Kernel) -> Iter
         What to search.
     kernel
         What does the dedispersion.
+    gate
+        Asked before every gulp: the S/N from which a peak is a candidate now, at least that
+        of the plan, which it is by default.
 
     Yields
     ------
@@ -151,18 +181,24 @@ def search(gulps: Iterable[CleanGulp], plan: SearchPlan, kernel: Kernel) -> Iter
     none = [np.empty(0, TRIGGER)] * len(plan.plans)
     stop = None
     for gulp in gulps:
+        least = plan.threshold if gate is None else gate()
+        if stop is None and gulp.shed is not None:
+            stop = gulp.shed.start
         if stop is not None and gulp.start > stop:
             # what is due in the gap must be measured before the gulp behind it takes its place
-            new, storm = waiting.settle(none, gulp.start - plan.hold, history, gulp.start - stop)
-            yield Searched(_missing(stop, gulp.start, plan, len(new), storm), new, history)
+            new, storm = waiting.settle(none, gulp.start, history, gulp.start - stop, least)
+            yield Searched(_missing(stop, gulp, plan, len(new), storm), new, history)
         history = history.extend(gulp, plan.memory)
         pieces = [gulp, *(gulp.part(part.channels) for part in plan.subbands)]
-        peaks = [screen(piece, one, kernel) for piece, one in zip(pieces, plan.plans, strict=True)]
-        new, storm = waiting.settle(peaks, gulp.stop - plan.hold, history, len(gulp.valid))
+        peaks = [
+            screen(piece, one, kernel, least) for piece, one in zip(pieces, plan.plans, strict=True)
+        ]
+        frontier = np.inf if gulp.quiet else gulp.stop
+        new, storm = waiting.settle(peaks, frontier, history, len(gulp.valid), least)
         yield Searched(_coverage(gulp, plan, len(new), storm), new, history)
         stop = gulp.last
     if stop is not None:
-        new, storm = waiting.settle(none, np.inf, history, plan.hold)
+        new, storm = waiting.settle(none, np.inf, history, plan.hold, plan.threshold)
         yield Searched(_end(stop, len(new), storm), new, history)
 
 
@@ -184,10 +220,12 @@ def look(gulps: Iterable[CleanGulp], plan: SearchPlan) -> Iterator[Searched]:
         yield Searched(_end(stop, 0, storm=False), (), history)
 
 
-def screen(gulp: CleanGulp, plan: SearchPlan, kernel: Kernel) -> Triggers:
-    """Give the raw peaks whose boxcar ends in the newest gulp."""
+def screen(
+    gulp: CleanGulp, plan: SearchPlan, kernel: Kernel, least: float | None = None
+) -> Triggers:
+    """Give the raw peaks, of the plan's S/N or another, whose boxcar ends in the newest gulp."""
     noise = SIGMA * np.sqrt(max(int(np.count_nonzero(gulp.good)), 1))
-    threshold = SCREEN_MARGIN * plan.threshold * noise
+    threshold = SCREEN_MARGIN * (plan.threshold if least is None else least) * noise
     nsamples = len(gulp.valid)
     windows = [
         Window(
@@ -230,13 +268,17 @@ def _coverage(gulp: CleanGulp, plan: SearchPlan, candidates: int, storm: bool) -
     )
 
 
-def _missing(start: int, stop: int, plan: SearchPlan, candidates: int, storm: bool) -> Coverage:
+def _missing(
+    start: int, behind: CleanGulp, plan: SearchPlan, candidates: int, storm: bool
+) -> Coverage:
+    stop, shed = behind.start, behind.shed.nsamples if behind.shed else 0
     return Coverage(
         start=start,
         stop=stop,
         searched=0,
         masked=0,
-        missing=stop - start,
+        missing=stop - start - shed,
+        shed=shed,
         candidates=candidates,
         storm=storm,
         decided_to=_decided(stop, plan),

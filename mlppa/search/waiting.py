@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..data import Candidate, History
 from ..metrics import STORM_DROPPED
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from . import SearchPlan
 
 logger = logging.getLogger(__name__)
+
+#: The screen misses a few percent of a pulse's S/N, so it triggers this much lower.
+SCREEN_MARGIN = 0.92
 
 #: Raw peaks kept of one gulp; more are a storm, of which the strongest are kept.
 MOST_TRIGGERS = 200_000
@@ -33,9 +37,15 @@ class Waiting:
         self._peaks: list[Triggers] = [np.empty(0, TRIGGER) for _ in plan.plans]
         self._final: list[Candidate] = []
         self._storm = False
+        self._threshold = plan.threshold
 
     def settle(
-        self, peaks: Sequence[Triggers], until: float, history: History, nsamples: int
+        self,
+        peaks: Sequence[Triggers],
+        frontier: float,
+        history: History,
+        nsamples: int,
+        threshold: float,
     ) -> tuple[tuple[Candidate, ...], bool]:
         """Take in raw peaks, and measure the groups that nothing can join any more.
 
@@ -43,12 +53,14 @@ class Waiting:
         ----------
         peaks
             What the screen found new, in the whole band and in each part.
-        until
-            Groups whose leader arrived before that sample are due.
+        frontier
+            All samples before this one have been searched.
         history
             Where they are measured.
         nsamples
             How much time there is for it.
+        threshold
+            S/N from which a peak is a candidate now.
 
         Returns
         -------
@@ -57,35 +69,45 @@ class Waiting:
         storm
             Whether anything had to be dropped.
         """
-        plan = self._plan
+        plan, self._threshold = self._plan, threshold
         kept = [_strongest(one, MOST_TRIGGERS) for one in peaks]
-        leaders = [self._due(number, one, until) for number, one in enumerate(kept)]
+        leaders = [self._due(number, one, frontier) for number, one in enumerate(kept)]
+        if threshold > plan.threshold:
+            leaders = [one[one["snr"] >= SCREEN_MARGIN * threshold] for one in leaders]
         most = plan.most_measured(nsamples)
         snrs = np.sort(np.concatenate([one["snr"] for one in leaders]))
         least = snrs[-most] if len(snrs) > most else -np.inf
         chosen = [one[one["snr"] >= least] for one in leaders]
         room = most - sum(map(len, chosen))
-        good = self._measured(chosen[0], until, history, room)
+        good = self._measured(chosen[0], frontier, history, room)
         for part, these in zip(plan.subbands, chosen[1:], strict=True):
-            good += measured_in(part, these, history, (*self._final, *good))
+            good += measured_in(part, these, history, (*self._final, *good), threshold)
         new = distinct(good, self._final, plan)
         oldest = history.gulps[-1].stop - 2 * plan.memory
         self._final = [c for c in self._final if c.sample > oldest] + new
         return tuple(new), self._count(_fewer(peaks, kept), _fewer(leaders, chosen))
 
-    def _due(self, number: int, peaks: Triggers, until: float) -> Triggers:
+    def _due(self, number: int, peaks: Triggers, frontier: float) -> Triggers:
         """Take in raw peaks of a part of the band; give, and forget, the leaders that are due."""
         waiting = np.concatenate([self._peaks[number], peaks])
         owner = owners(waiting)
-        part = self._plan.subbands[number - 1] if number else None
-        times = part.times(waiting) if part else waiting["time"]
-        due = times[owner] <= until
+        due = self._ripe(number, waiting, frontier)[owner]
         self._peaks[number] = waiting[~due]
         leaders: Triggers = waiting[np.unique(owner[due])]
         return leaders
 
+    def _ripe(self, number: int, peaks: Triggers, frontier: float) -> NDArray[np.bool_]:
+        """Tell which leaders of a part of the band have waited long enough."""
+        plan = self._plan
+        part = plan.subbands[number - 1] if number else None
+        if part is None:
+            return np.asarray(peaks["time"] + plan.wait(peaks) <= frontier)
+        if plan.prompt:
+            return np.asarray(peaks["time"] + part.plan.wait(peaks) <= frontier)
+        return np.asarray(part.times(peaks) + plan.wait(peaks) <= frontier)
+
     def _measured(
-        self, leaders: Triggers, until: float, history: History, room: int
+        self, leaders: Triggers, frontier: float, history: History, room: int
     ) -> list[Candidate]:
         """Measure leaders, and as many other bursts in their groups as there is room for.
 
@@ -96,14 +118,14 @@ class Waiting:
         for leader in leaders:
             candidate = refine(leader, history, plan)
             measured.append(candidate)
-            if candidate is not None and candidate.snr >= plan.threshold and room > 0:
+            if candidate is not None and candidate.snr >= self._threshold and room > 0:
                 beside = companions(candidate, leader, history, plan)
-                later = beside["time"] > until
+                later = ~self._ripe(0, beside, frontier)
                 self._peaks[0] = np.concatenate([self._peaks[0], beside[later]])
                 due = beside[~later][:room]
                 room -= len(due)
                 measured += [refine(one, history, plan) for one in due]
-        return [c for c in measured if c is not None and c.snr >= plan.threshold]
+        return [c for c in measured if c is not None and c.snr >= self._threshold]
 
     def _count(self, peaks: int, candidates: int) -> bool:
         STORM_DROPPED.labels(kind="peak").inc(peaks)
@@ -115,7 +137,11 @@ class Waiting:
 
 
 def measured_in(
-    part: SubBand, leaders: Triggers, history: History, known: Sequence[Candidate]
+    part: SubBand,
+    leaders: Triggers,
+    history: History,
+    known: Sequence[Candidate],
+    threshold: float,
 ) -> list[Candidate]:
     """Measure leaders in their part of the band, but for wings of what is known."""
     if not len(leaders):
@@ -124,7 +150,7 @@ def measured_in(
     inside = history.part(part.channels)
     new = (leader for leader in leaders if not is_explained(leader, seen))
     measured = [refine(leader, inside, part.plan) for leader in new]
-    return [part.of_band(c) for c in measured if c is not None and c.snr >= part.plan.threshold]
+    return [part.of_band(c) for c in measured if c is not None and c.snr >= threshold]
 
 
 def _fewer(before: Sequence[Triggers], after: Sequence[Triggers]) -> int:

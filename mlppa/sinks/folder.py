@@ -123,14 +123,14 @@ class FolderSink:
         now_s = time.monotonic()
         if now_s - self._looked_s >= GRACE_S and not self._waits:
             self._looked_s, self._waits = now_s, True
-            self._behind.put(None)
+            self._behind.put(self.path)
 
-    def _prune(self, _: None) -> None:
+    def _prune(self, folder: Path) -> None:
         """Remove what is too much."""
         self._waits = False
         youngest_s = time.time() - GRACE_S
         try:
-            files = sorted(self._files())
+            files = sorted(_files(folder))
             total = sum(size for _, size, _ in files)
             for changed_s, size, path in files:
                 if total <= self._budget_bytes or changed_s > youngest_s:
@@ -138,18 +138,19 @@ class FolderSink:
                 path.unlink(missing_ok=True)
                 total -= size
         except OSError as error:
-            raise SinkError(self.path, *obstacle(self.path, error)) from error
+            raise SinkError(folder, *obstacle(folder, error)) from error
 
-    def _files(self) -> Iterator[tuple[float, int, Path]]:
-        """Give when the files of detections were written, their sizes and their paths."""
-        with os.scandir(self.path) as entries:
-            for entry in entries:
-                if _OURS.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                    try:
-                        status = entry.stat(follow_symlinks=False)
-                    except FileNotFoundError:  # somebody else tidies up, too
-                        continue
-                    yield status.st_mtime, status.st_size, Path(entry.path)
+
+def _files(folder: Path) -> Iterator[tuple[float, int, Path]]:
+    """Give when the files of detections were written, their sizes and their paths."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if _OURS.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:  # somebody else tidies up, too
+                    continue
+                yield status.st_mtime, status.st_size, Path(entry.path)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from ..errors import SinkError
-from ..wire import CoverageMessage, DetectionMessage, Message, decode, encode, message_id
+from ..wire import (
+    CoverageMessage,
+    DetectionMessage,
+    HealthMessage,
+    InjectionMessage,
+    Message,
+    decode,
+    encode,
+    message_id,
+)
 from .lock import lock
 
 logger = logging.getLogger(__name__)
@@ -25,6 +34,9 @@ SCHEMA_VERSION = 2
 
 #: How long to wait for another process that holds the file for a moment.
 PATIENCE_S = 5.0
+
+#: Messages that are forgotten at a time: the stream waits for it.
+MOST_FORGOTTEN = 1000
 
 _SCHEMA = (
     """CREATE TABLE run (
@@ -135,12 +147,39 @@ class JournalReader:
 
     def candidates(self) -> Iterator[DetectionMessage]:
         """Give all classified candidates, pulses and rejected ones, by arrival."""
-        return self._detections("kind != 'coverage'")
+        return self._detections("kind IN ('pulse', 'rfi')")
 
     def coverage(self) -> Iterator[CoverageMessage]:
         """Give all coverage messages, by time."""
         for message in self._messages("kind = 'coverage' ORDER BY mjd, seq"):
             if isinstance(message, CoverageMessage):
+                yield message
+
+    def decided(self) -> CoverageMessage | None:
+        """Give the last that was looked at, in all runs of the stream; None before the first."""
+        query = """SELECT body FROM message WHERE stream = ? AND kind = 'coverage'
+            ORDER BY seq DESC LIMIT 1"""
+        with _explained(self.path):
+            row = self._database.execute(query, (self.stream,)).fetchone()
+        message = decode(row[0]) if row else None
+        return message if isinstance(message, CoverageMessage) else None
+
+    def latest(self, count: int) -> list[DetectionMessage]:
+        """Give the latest classified candidates, in all runs of the stream."""
+        query = """SELECT body FROM message WHERE stream = ? AND kind IN ('pulse', 'rfi')
+            ORDER BY rowid DESC LIMIT ?"""
+        with _explained(self.path):
+            rows = self._database.execute(query, (self.stream, count)).fetchall()
+        messages = (decode(body) for (body,) in rows)
+        return [one for one in messages if isinstance(one, DetectionMessage)]
+
+    def injections(self) -> Iterator[InjectionMessage]:
+        """Give what became of synthetic pulses, in all runs, by number."""
+        query = "SELECT body FROM message WHERE kind = 'injection' ORDER BY seq"
+        with _explained(self.path):
+            for (body,) in self._database.execute(query):
+                message = decode(body)
+                assert isinstance(message, InjectionMessage)
                 yield message
 
     def _detections(self, where: str) -> Iterator[DetectionMessage]:
@@ -177,7 +216,7 @@ class Journal(JournalReader):
         same one, it continues: what it holds is neither journalled nor numbered
         again. Under another key another run begins, with one line in the log. The
         messages of earlier ones stay, and numbers go on rising over all runs of a
-        stream.
+        stream. None goes on with the latest run, whatever its key: `begin` chooses.
 
     Raises
     ------
@@ -185,7 +224,7 @@ class Journal(JournalReader):
         As `JournalReader`; and when another process writes to the same journal.
     """
 
-    def __init__(self, path: Path | str, stream: str, run_key: str) -> None:
+    def __init__(self, path: Path | str, stream: str, run_key: str | None) -> None:
         self.path = Path(path)
         self._lock = lock(self.path)
         try:
@@ -193,7 +232,7 @@ class Journal(JournalReader):
                 self._database = _connect(self.path.resolve().as_uri())
             try:
                 self._prepare()
-                self._begin(stream, run_key)
+                self._begin(stream, run_key, logging.WARNING)
             except BaseException:
                 self._database.close()
                 raise
@@ -245,6 +284,33 @@ class Journal(JournalReader):
             self._database.execute(update, (seq,))
             self._database.execute("PRAGMA synchronous = FULL")
 
+    def begin(self, run_key: str) -> None:
+        """Begin another run of the stream, unless the latest one has the same key."""
+        self._begin(self.stream, run_key, logging.INFO)
+
+    @property
+    def run_key(self) -> str:
+        """The key of the latest run."""
+        return str(self._of_run("run_key"))
+
+    def forget(self, keep: int) -> int:
+        """Forget the oldest messages but for so many, a part of them at a time.
+
+        Returns
+        -------
+        gone
+            How many were forgotten: with `MOST_FORGOTTEN` there may be more.
+        """
+        with self._transaction() as database:
+            (oldest,) = database.execute("SELECT min(rowid) FROM message").fetchone()
+            (newest,) = database.execute("SELECT max(rowid) FROM message").fetchone()
+            if newest is None or newest - oldest < keep:
+                return 0
+            until = min(oldest + MOST_FORGOTTEN, newest - keep + 1)
+            unsent = f"(SELECT sent_seq FROM run WHERE run = {_LATEST})"
+            delete = f"DELETE FROM message WHERE rowid < ? AND (seq IS NULL OR seq <= {unsent})"
+            return database.execute(delete, (until,)).rowcount
+
     def begin_anew_next_time(self) -> None:
         """Let no later run continue this one: what comes now was cut short."""
         with _explained(self.path):
@@ -267,21 +333,20 @@ class Journal(JournalReader):
                 for statement in _SCHEMA:
                     database.execute(statement)
 
-    def _begin(self, stream: str, run_key: str) -> None:
+    def _begin(self, stream: str, run_key: str | None, level: int) -> None:
         with self._transaction() as database:
             query = f"SELECT stream, run_key FROM run WHERE run = {_LATEST}"
             latest = database.execute(query).fetchone()
-            if latest == (stream, run_key):
+            if latest is not None and latest[0] == stream and run_key in (None, latest[1]):
                 return
-            database.execute(_BEGIN, (stream, run_key, stream))
+            database.execute(_BEGIN, (stream, run_key or "", stream))
             (kept,) = database.execute("SELECT count(*) FROM message").fetchone()
         if latest is not None:
             told = "%s: another run begins; %d messages of earlier ones stay in the journal"
-            logger.warning(told, self.path, kept)
+            logger.log(level, told, self.path, kept)
 
     def _insert(self, message: Message) -> bool:
-        mjd = message.mjd_start if isinstance(message, CoverageMessage) else message.mjd
-        row = (message.seq, message_id(message), _kind(message), mjd, encode(message))
+        row = (message.seq, message_id(message), _kind(message), _mjd(message), encode(message))
         return self._database.execute(_INSERT, row).rowcount == 1
 
     @contextmanager
@@ -315,7 +380,17 @@ def _empty(path: Path) -> SinkError:
 
 
 def _kind(message: Message) -> str:
-    return "coverage" if isinstance(message, CoverageMessage) else message.label
+    if isinstance(message, DetectionMessage):
+        return message.label
+    kinds = {CoverageMessage: "coverage", InjectionMessage: "injection", HealthMessage: "health"}
+    return kinds[type(message)]
+
+
+def _mjd(message: Message) -> float:
+    """Give the date of what a message is about; health has none."""
+    if isinstance(message, HealthMessage):
+        return 0.0
+    return message.mjd_start if isinstance(message, CoverageMessage) else message.mjd
 
 
 def _connect(uri: str) -> sqlite3.Connection:

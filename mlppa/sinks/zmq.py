@@ -6,12 +6,15 @@ why every message has a number, and why `ReplayServer` stands beside the publish
 
 import errno
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
 import zmq
+from zmq.auth.thread import ThreadAuthenticator
 
-from ..errors import EndpointError, InputError, SinkError
+from ..curve import Keys, guard
+from ..errors import EndpointError, EnvironmentFault, InputError, SinkError
 from ..wire import (
     REPLAY_LIMIT,
     Message,
@@ -44,21 +47,26 @@ class ZmqSink:
     ----------
     endpoint
         ZeroMQ address to bind, such as ``tcp://*:5555``.
+    keys
+        Who may listen; None for all who can reach it.
 
     Raises
     ------
     EndpointError
         The address cannot be bound.
+    EnvironmentFault
+        A key file cannot be used.
     """
 
     name = "zmq"
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, keys: Keys | None = None) -> None:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.PUB)
         self._socket.setsockopt(zmq.SNDHWM, SUBSCRIBER_QUEUE)
         self._socket.setsockopt(zmq.LINGER, LINGER_MS)
-        self.endpoint = _bind(self._context, self._socket, endpoint)
+        self._guard = _guard(self._context, self._socket, keys)
+        self.endpoint = _bind(self._context, self._socket, endpoint, self._guard)
 
     def send(self, message: Message) -> None:
         """Publish one message; whoever cannot keep up does not hold us back."""
@@ -70,6 +78,8 @@ class ZmqSink:
     def close(self) -> None:
         """Give the last messages a second to leave."""
         self._socket.close()
+        if self._guard is not None:
+            self._guard.stop()
         self._context.term()
 
 
@@ -82,25 +92,36 @@ class ReplayServer:
 
     Parameters
     ----------
-    journal
-        Path of the journal; opened for every request and for reading only.
+    journals
+        Path of the journal, or of several by the name of their stream; opened for every
+        request and for reading only.
     endpoint
         ZeroMQ address to bind.
+    keys
+        Who may ask; None for all who can reach it.
 
     Raises
     ------
     EndpointError
         The address cannot be bound.
+    EnvironmentFault
+        A key file cannot be used.
     """
 
-    def __init__(self, journal: Path | str, endpoint: str) -> None:
-        self._journal = Path(journal)
+    def __init__(
+        self,
+        journals: Path | str | Mapping[str, Path],
+        endpoint: str,
+        keys: Keys | None = None,
+    ) -> None:
+        self._journals = journals
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.MAXMSGSIZE, LONGEST_REQUEST_BYTES)
         self._socket.setsockopt(zmq.SNDHWM, CLIENT_QUEUE)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self.endpoint = _bind(self._context, self._socket, endpoint)
+        self._guard = _guard(self._context, self._socket, keys)
+        self.endpoint = _bind(self._context, self._socket, endpoint, self._guard)
         self._thread = threading.Thread(target=self._serve, name="replay", daemon=True)
         self._thread.start()
 
@@ -112,6 +133,8 @@ class ReplayServer:
 
     def close(self) -> None:
         """Stop answering."""
+        if self._guard is not None:
+            self._guard.stop()
         # Ending the context wakes the thread from its wait, and waits for it to let go.
         self._context.term()
         self._thread.join()
@@ -121,22 +144,34 @@ class ReplayServer:
             while True:
                 try:
                     *envelope, request = self._socket.recv_multipart()
-                    self._socket.send_multipart([*envelope, *answer(self._journal, request)])
+                    self._socket.send_multipart([*envelope, *answer(self._journals, request)])
                 except zmq.ContextTerminated:
                     return
 
 
-def answer(journal: Path, request: bytes) -> list[bytes]:
+def answer(journals: Path | str | Mapping[str, Path], request: bytes) -> list[bytes]:
     """Give the frames that answer one request: a header, then the messages."""
     try:
         asked = read(ReplayRequest, request)
-        with JournalReader(journal) as reader:
+        with JournalReader(_chosen(journals, asked)) as reader:
             return _replay(reader, asked)
     except InputError as error:
         return [encode(ReplayHeader(error=str(error)))]
     except SinkError as error:
         # whoever asks cannot mend the journal, and has no use for its path
         return [encode(ReplayHeader(error=f"{error.cause}; ask again later"))]
+
+
+def _chosen(journals: Path | str | Mapping[str, Path], asked: ReplayRequest) -> Path:
+    """Give the journal of the stream that is asked for."""
+    if isinstance(journals, Path | str):
+        return Path(journals)
+    if asked.stream is not None and asked.stream in journals:
+        return journals[asked.stream]
+    if asked.stream is None and len(journals) == 1:
+        return next(iter(journals.values()))
+    here = ", ".join(sorted(journals))
+    raise InputError(f"stream {asked.stream}", f"not here: there are {here}", "name one of them")
 
 
 def _replay(reader: JournalReader, asked: ReplayRequest) -> list[bytes]:
@@ -167,12 +202,33 @@ _REMEDIES = {
 }
 
 
-def _bind(context: zmq.Context[zmq.Socket[bytes]], socket: zmq.Socket[bytes], endpoint: str) -> str:
+type Context = zmq.Context[zmq.Socket[bytes]]
+
+
+def _guard(
+    context: Context, socket: zmq.Socket[bytes], keys: Keys | None
+) -> ThreadAuthenticator | None:
+    """Let only those in whose keys are known."""
+    if keys is None:
+        return None
+    try:
+        return guard(context, socket, keys)
+    except EnvironmentFault:
+        socket.close(linger=0)
+        context.term()
+        raise
+
+
+def _bind(
+    context: Context, socket: zmq.Socket[bytes], endpoint: str, guarded: ThreadAuthenticator | None
+) -> str:
     """Bind, and give the address with its true port."""
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
         socket.close(linger=0)
+        if guarded is not None:
+            guarded.stop()
         context.term()
         cause = f"cannot be bound ({zmq.strerror(error.errno or 0)})"
         remedy = _REMEDIES.get(error.errno or 0, ADDRESS_REMEDY)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 from urllib.parse import parse_qsl
 
 from ..data import Block, FilterbankHeader
@@ -25,6 +25,9 @@ from ..errors import ConfigError
 _READERS = ("formats.sigproc", "formats.psrfits", "sources.sigproc", "sources.observation")
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+-]+):")
+#: After so long without samples a live source gives a block without any.
+QUIET_S = 1.0
+
 _MAGIC = {b"\x0c\x00\x00\x00HEADER_START": "sigproc", b"SIMPLE  =": "psrfits"}
 
 
@@ -69,6 +72,15 @@ class Feed(Protocol):
 
     def close(self) -> None:
         """Let the source at hand and `observations` end soon, from any thread."""
+        ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A feed whose data are still there after a restart."""
+
+    def go_on_after(self, mjd: float) -> None:
+        """Pass over what ends before that date; called before `Feed.observations`."""
         ...
 
 
@@ -120,17 +132,25 @@ def open_feed(uris: Sequence[str], known: FilterbankHeader | None = None) -> Fee
     ConfigError, InputError
         As `open_source`.
     EnvironmentFault
-        Where the input cannot be had: a port in use, a folder that is not there.
+        Where the input cannot be had, such as a port in use.
     """
     installed = {point.name: point for point in entry_points(group="mlppa.feeds")}
-    schemes = {match[1] for uri in uris if (match := _SCHEME.match(uri))}
-    live = schemes & installed.keys()
+    live = _schemes(uris) & installed.keys()
     if not live:
         return Recorded(open_source(uris))
     if len(uris) > 1:
         cause = "a live input stands alone"
         raise ConfigError(", ".join(uris), cause, "give every stream an input of its own")
     return cast(FeedOpener, installed[live.pop()].load())(uris, known)
+
+
+def is_live(uris: Sequence[str]) -> bool:
+    """Whether URIs name a live input; nothing is opened."""
+    return bool(_schemes(uris) & entry_points(group="mlppa.feeds").names)
+
+
+def _schemes(uris: Sequence[str]) -> set[str]:
+    return {match[1] for uri in uris if (match := _SCHEME.match(uri))}
 
 
 class Recorded:

@@ -111,7 +111,7 @@ class FileSource:
             for placed in self._placed:
                 path = placed.recording.path
                 try:
-                    for block in _moved(placed, first, last):
+                    for block in moved(placed, first, last):
                         if self._closed:
                             return
                         yield block
@@ -145,17 +145,27 @@ def arrange(recordings: Sequence[Recording]) -> list[Placed]:
     filled.sort(key=lambda recording: recording.stream.tstart_mjd)
     placed = [Placed(0, 0, filled[0])]
     for recording in filled[1:]:
-        placed.append(_after(placed[-1], recording, filled[0]))
+        placed.append(follow(placed[-1], recording, filled[0]))
     return placed
 
 
-def _after(last: Placed, recording: Recording, first: Recording) -> Placed:
+def follow(
+    last: Placed, recording: Recording, first: Recording, most_gap_s: float = MAX_GAP_S
+) -> Placed:
+    """Place a file behind the last one of an observation that began with the ``first``.
+
+    Raises
+    ------
+    InputError
+        Where it does not continue them: it differs, overlaps, or begins more than
+        ``most_gap_s`` later.
+    """
     _check_same(recording, first)
     tsamp_s, date = first.stream.tsamp_s, recording.stream.tstart_mjd
     samples_per_day = SECONDS_PER_DAY / tsamp_s
     exact = (date - first.stream.tstart_mjd) * samples_per_day
     stop = last.start + last.recording.nsamples
-    if exact - stop > MAX_GAP_S / tsamp_s:
+    if exact - stop > most_gap_s / tsamp_s:
         cause = f"begins {(exact - stop) * tsamp_s:.0f} s after the end of {last.recording.path}"
         raise InputError(recording.path, cause, "search files so far apart one by one")
     # A date is a float64 MJD: no better than a microsecond.
@@ -183,7 +193,7 @@ def _check_same(recording: Recording, first: Recording) -> None:
         raise InputError(recording.path, cause, "give files of one observation")
 
 
-def _moved(placed: Placed, first: int, last: int) -> Iterator[Block]:
+def moved(placed: Placed, first: int, last: int) -> Iterator[Block]:
     """Give samples [first, last) of the observation that are in a file."""
     low = max(first - placed.start, placed.skip)
     high = min(last - placed.start, placed.recording.nsamples)

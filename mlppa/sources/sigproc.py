@@ -63,7 +63,7 @@ class SigprocFile:
     def blocks(self, first: int = 0, last: int | None = None) -> Iterator[Block]:
         """Give spectra, IFs summed, in the channel order and number type of the file."""
         size = self.header.bytes_per_spectrum
-        step = self.block_samples or _block_samples(self.header)
+        step = self.block_samples or block_samples(self.header)
         stop = self.nsamples if last is None else min(last, self.nsamples)
         with self.path.open("rb", buffering=0) as file:
             file.seek(self.header.header_bytes + first * size)
@@ -78,7 +78,7 @@ class SigprocFile:
                     return
 
 
-def _block_samples(header: SigprocHeader) -> int:
+def block_samples(header: SigprocHeader) -> int:
     """Take a second or two: a power of two, as in a gulp, which then needs no copy."""
     second = math.ceil(math.log2(1 / header.stream.tsamp_s))
     most = int(math.log2(MOST_BYTES / header.bytes_per_spectrum))
@@ -122,6 +122,20 @@ def decode(raw: UInt8Array, header: SigprocHeader, *, stokes: bool = False) -> N
     return total
 
 
+def read_file(path: Path, *, stokes: bool = False, growing: bool = False) -> SigprocFile:
+    """Read the header of a file; ``stokes`` is as in `SigprocFile`, ``growing`` in `read_header`.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be used.
+    """
+    file = SigprocFile(path, read_header(path, growing=growing), stokes)
+    if file.header.nifs == 4 and not stokes:
+        logger.warning("%s: 4 IFs are taken as AA, BB, CR, CI; else add ?stokes=1", path)
+    return file
+
+
 def open_sigproc(uris: Sequence[str]) -> FileSource:
     """Open filterbank files that continue each other.
 
@@ -135,8 +149,5 @@ def open_sigproc(uris: Sequence[str]) -> FileSource:
         path, options = split_options(uri)
         stokes = options.pop("stokes", "0") not in ("0", "")
         reject_options(uri, options)
-        file = SigprocFile(Path(path), read_header(path), stokes)
-        if file.header.nifs == 4 and not stokes:
-            logger.warning("%s: 4 IFs are taken as AA, BB, CR, CI; else add ?stokes=1", path)
-        files.append(file)
+        files.append(read_file(Path(path), stokes=stokes))
     return FileSource(files)

@@ -8,12 +8,14 @@ one is added. So whoever writes knows exactly the fields of its version, and
 whoever reads ignores the fields that it does not know.
 """
 
-from .build import Origin, coverage_message, detection_message
+from .build import Origin, coverage_message, detection_message, injection_message, now
 from .codec import decode, encode, json_schemas, message_id, read, topic, write_json_schemas
 from .messages import (
     REPLAY_LIMIT,
     CoverageMessage,
     DetectionMessage,
+    HealthMessage,
+    InjectionMessage,
     ListedMessage,
     Message,
     ReplayHeader,
@@ -24,6 +26,8 @@ __all__ = [
     "REPLAY_LIMIT",
     "CoverageMessage",
     "DetectionMessage",
+    "HealthMessage",
+    "InjectionMessage",
     "ListedMessage",
     "Message",
     "Origin",
@@ -33,8 +37,10 @@ __all__ = [
     "decode",
     "detection_message",
     "encode",
+    "injection_message",
     "json_schemas",
     "message_id",
+    "now",
     "read",
     "topic",
     "write_json_schemas",

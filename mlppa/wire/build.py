@@ -1,11 +1,21 @@
 """Messages made from what the pipeline found."""
 
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from ..data import Budget, Candidate, Coverage, Detection, FilterbankHeader, Listed
+from ..data import (
+    Budget,
+    Candidate,
+    Context,
+    Coverage,
+    Detection,
+    FilterbankHeader,
+    Injection,
+    Listed,
+)
 from ..dispersion import delay_s
 from ..errors import ConfigError
 from .messages import (
@@ -13,6 +23,7 @@ from .messages import (
     STREAM_PATTERN,
     CoverageMessage,
     DetectionMessage,
+    InjectionMessage,
     ListedMessage,
 )
 
@@ -21,6 +32,14 @@ LONGEST_NAME = 80
 
 #: So are paths.
 LONGEST_PATH = 4096
+
+
+type Contexts = Callable[[Candidate], Context]
+
+
+def no_context(candidate: Candidate) -> Context:
+    """Know nothing."""
+    return Context()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +56,8 @@ class Origin:
         Name of the network and SHA-256 of its weights in lower-case hexadecimal.
     images
         True when a picture is made of every pulse.
+    contexts
+        Gives what is known of the direction and DM of a candidate.
 
     Raises
     ------
@@ -49,6 +70,7 @@ class Origin:
     model: str
     model_sha256: str
     images: bool = False
+    contexts: Contexts = no_context
 
     def __post_init__(self) -> None:
         if not re.fullmatch(STREAM_PATTERN, self.stream):
@@ -113,7 +135,20 @@ def detection_message(
         judged_by=detection.judged_by,
         partial=found.partial,
         listed=[listed_message(one, header) for one in found.listed],
+        ra_deg=header.ra_deg,
+        dec_deg=header.dec_deg,
+        **_known(origin.contexts(found)),
     )
+
+
+def _known(context: Context) -> dict[str, Any]:
+    """Give the fields of a context."""
+    name, galactic, excess = context.known_source, context.dm_galactic, context.dm_excess
+    return {
+        "known_source": None if name is None else _printable(name),
+        "dm_galactic": None if galactic is None else _plain(galactic, 3),
+        "dm_excess": None if excess is None else _plain(excess, 3),
+    }
 
 
 def listed_message(listed: Listed, header: FilterbankHeader) -> ListedMessage:
@@ -167,6 +202,30 @@ def coverage_message(
         detections=detections,
         dt_s=_plain(budget.dt_s, 6),
         budget_s=_plain(budget.budget_s, 6),
+    )
+
+
+def injection_message(
+    injection: Injection, origin: Origin, *, created: str | None = None
+) -> InjectionMessage:
+    """Give the message of a synthetic pulse whose fate is known, not yet numbered."""
+    header, found = origin.header, injection.found
+    time_s = injection.sample * header.tsamp_s
+    return InjectionMessage(
+        stream=origin.stream,
+        beam=header.beam,
+        seq=None,
+        sample=round(injection.sample),
+        time_s=_plain(time_s, 9),
+        mjd=header.mjd(time_s),
+        dm=_plain(injection.dm, 6),
+        width_ms=_plain(injection.width_ms, 9),
+        snr=_plain(injection.snr, 3),
+        found=injection.reason is None,
+        detection=None if found is None else detection_message(found, origin).id,
+        found_snr=None if found is None else _plain(found.candidate.snr, 3),
+        reason=injection.reason,
+        created=created or now(),
     )
 
 

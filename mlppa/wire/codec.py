@@ -11,6 +11,8 @@ from ..errors import InputError
 from .messages import (
     CoverageMessage,
     DetectionMessage,
+    HealthMessage,
+    InjectionMessage,
     Message,
     ReplayHeader,
     ReplayRequest,
@@ -20,13 +22,21 @@ from .messages import (
 MODELS: dict[str, type[BaseModel]] = {
     "detection-1": DetectionMessage,
     "coverage-1": CoverageMessage,
+    "health-1": HealthMessage,
+    "injection-1": InjectionMessage,
     "replay-request-1": ReplayRequest,
     "replay-1": ReplayHeader,
 }
 
-_MESSAGES: dict[object, type[DetectionMessage] | type[CoverageMessage]] = {
+type _Kind = (
+    type[DetectionMessage] | type[CoverageMessage] | type[InjectionMessage] | type[HealthMessage]
+)
+
+_MESSAGES: dict[object, _Kind] = {
     "mlppa.detection/1": DetectionMessage,
     "mlppa.coverage/1": CoverageMessage,
+    "mlppa.injection/1": InjectionMessage,
+    "mlppa.health/1": HealthMessage,
 }
 
 
@@ -92,15 +102,20 @@ def _fields(data: bytes) -> dict[str, Any]:
 
 def topic(message: Message) -> bytes:
     """Give the topic under which a message is published."""
-    if isinstance(message, CoverageMessage):
-        return f"cov.{message.stream}".encode()
-    return f"{'inj' if message.injected else 'det'}.{message.stream}".encode()
+    if isinstance(message, DetectionMessage):
+        return f"{'inj' if message.injected else 'det'}.{message.stream}".encode()
+    kinds = {CoverageMessage: "cov", InjectionMessage: "inj", HealthMessage: "health"}
+    return f"{kinds[type(message)]}.{message.stream}".encode()
 
 
 def message_id(message: Message) -> str:
     """Give what names a message within its stream: the same data give the same name."""
     if isinstance(message, DetectionMessage):
         return message.id
+    if isinstance(message, InjectionMessage):
+        return f"inj-{message.mjd:.9f}-dm{message.dm:.2f}"
+    if isinstance(message, HealthMessage):
+        return f"health-{message.created}-{message.state}-{message.rung}"
     # The sample index alone would repeat when a live stream begins anew at 0.
     return f"cov-{message.mjd_start:.9f}-{message.start}-{message.stop}"
 

@@ -129,6 +129,16 @@ class DetectionMessage(_Message):
     """True when a part of the sweep, or all of it, lies outside of the data."""
     listed: list[ListedMessage] = []
     """All lines of lists that this one candidate stands for."""
+    ra_deg: float | None = None
+    """Where the beam pointed, right ascension (J2000), degrees; null where that is not known."""
+    dec_deg: float | None = None
+    """Declination, likewise."""
+    known_source: str | None = None
+    """Name of the known source whose place and DM are these; null where there is none."""
+    dm_galactic: NotNegative | None = None
+    """Highest DM of our Galaxy in this direction, pc cm^-3; null where nobody asked."""
+    dm_excess: float | None = None
+    """dm less dm_galactic: above 0 it comes from beyond; null, likewise."""
 
     @model_validator(mode="after")
     def _a_verdict_has_its_reason(self) -> Self:
@@ -196,7 +206,108 @@ class CoverageMessage(_Message):
         return self
 
 
-type Message = DetectionMessage | CoverageMessage
+class InjectionMessage(_Message):
+    """A synthetic pulse that was put into a live stream, and what became of it."""
+
+    schema_: Literal["mlppa.injection/1"] = Field(default="mlppa.injection/1", alias="schema")
+    """What this object is, and the version of its fields."""
+    stream: Stream
+    """Name of the data stream."""
+    beam: Integer
+    """Number of the beam."""
+    seq: Seq | None
+    """Number of the message in its stream; never null once published."""
+    sample: Integer
+    """Arrival at the centre of the highest-frequency channel, as the nearest sample."""
+    time_s: float
+    """The same, seconds since sample 0."""
+    mjd: float
+    """The same, MJD (UTC)."""
+    dm: NotNegative
+    """Its dispersion measure, pc cm^-3."""
+    width_ms: Positive
+    """Its own width, full width at half maximum, ms."""
+    snr: Positive
+    """Signal to noise that it was put in with, over the boxcar that fits best."""
+    found: bool
+    """True when it came out as a pulse."""
+    detection: str | None
+    """id of the candidate that it was found as, rejected or not; null where there was none."""
+    found_snr: float | None
+    """Signal to noise of that; null, likewise."""
+    reason: str | None
+    """Why it was missed; null when it was found."""
+    created: Created
+    """When this message was written, ISO 8601, UTC."""
+
+    @model_validator(mode="after")
+    def _a_miss_has_its_reason(self) -> Self:
+        if self.found != (self.reason is None):
+            raise ValueError("a pulse that was missed has a reason, one found has none")
+        return self
+
+
+class HealthMessage(_Message):
+    """How a live stream fares: sent now and then, and whenever its state changes."""
+
+    schema_: Literal["mlppa.health/1"] = Field(default="mlppa.health/1", alias="schema")
+    """What this object is, and the version of its fields."""
+    stream: Stream
+    """Name of the data stream."""
+    beam: Integer
+    """Number of the beam."""
+    seq: Seq | None
+    """Number of the message in its stream; never null once published."""
+    state: Literal["waiting", "live", "late", "silent", "insensitive", "stopping"]
+    """Waiting for an observation, keeping pace, behind, without data, blind to what is put
+    in, or about to end."""
+    news: str
+    """What has changed, for people; empty where nothing has."""
+    ratio: NotNegative
+    """Part of real time that the busiest thread needs, smoothed: late above 1."""
+    dt_s: NotNegative
+    """Wall time of the last batch in the network, seconds."""
+    budget_s: NotNegative
+    """New seconds of sky that it stood for."""
+    latency_s: NotNegative | None
+    """From the last sample of the last batch coming in to its messages; null before one."""
+    stage_seconds: dict[str, NotNegative]
+    """Seconds that each stage took for the last batch."""
+    queues: dict[str, Count]
+    """Items that wait in each queue."""
+    rung: Count
+    """Step of the ladder: 0 is all that there is."""
+    rungs: Seq
+    """How many there are."""
+    rung_name: str
+    """What is given up on this one."""
+    steps_down: Count
+    """How often it went down since the start of the program."""
+    steps_up: Count
+    """How often it went up again."""
+    samples: Count
+    """Samples that have passed since the start of the program."""
+    searched: Count
+    """How many of them were searched. searched + masked + missing + shed = samples."""
+    masked: Count
+    """How many came and were not used."""
+    missing: Count
+    """How many never came."""
+    shed: Count
+    """How many were given up to keep pace."""
+    quiet_s: NotNegative | None
+    """Seconds since data came in; null when none has."""
+    recovered: Annotated[float, Field(ge=0, le=1)] | None
+    """Part of the latest synthetic pulses that was found; null where too few were put in."""
+    failing: list[str]
+    """Names of what does not work now: sinks, the journal."""
+    uptime_s: NotNegative
+    """Seconds since the program started."""
+    created: Created
+    """When this message was written, ISO 8601, UTC."""
+
+
+type Message = DetectionMessage | CoverageMessage | InjectionMessage | HealthMessage
 
 
 class ReplayRequest(_Message):
