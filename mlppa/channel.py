@@ -147,6 +147,64 @@ def _produce[T](items: Iterable[T], channel: "_Channel[T]") -> None:
         channel.end()
 
 
+class Worker[T]:
+    """Does slow work for whoever must not wait, item by item, in a thread of its own.
+
+    Parameters
+    ----------
+    work
+        Called with one item at a time, in the order of `put`. What it raises is raised
+        by the next `put`, and by `close`.
+    depth
+        How many items may wait, at least 1.
+    name
+        Name of the thread, and of the queue in the metrics.
+    """
+
+    def __init__(self, work: Callable[[T], None], depth: int, *, name: str) -> None:
+        self._work = work
+        self._channel = _Channel[T](name, depth, "wait")
+        self._dropped = DROPPED.labels(queue=name)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def put(self, item: T) -> bool:
+        """Leave an item, never None, to the thread; False where the queue is full.
+
+        What is not taken is counted as dropped.
+        """
+        return self._channel.offer(item)
+
+    def pause(self, seconds: float) -> None:
+        """Let the work wait; not after the beginning of `close`."""
+        self._channel.wait_for_the_end(seconds)
+
+    def close(self, patience_s: float) -> int:
+        """Let what waits be done, for so long at most; give the number of items left undone.
+
+        They are counted as dropped. The item in hand is not among them: work that does
+        not end is left behind, and `alive` says so.
+        """
+        self._channel.end()
+        self._thread.join(patience_s)
+        left = self._channel.abandon()
+        self._dropped.inc(left)
+        self._channel.raise_error()
+        return left
+
+    def alive(self, patience_s: float = 0.0) -> bool:
+        """Whether the thread still works, after so long at most."""
+        self._thread.join(patience_s)
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            for item in self._channel:
+                self._work(item)
+        except BaseException as error:  # nothing is swallowed: put and close raise it
+            self._channel.fail(error)
+
+
 class _Channel[T]:
     """A bounded queue that ends.
 
@@ -185,6 +243,35 @@ class _Channel[T]:
         if callable(self._on_full):
             self._items[0] = self._on_full(self._items[0], gone)
 
+    def offer(self, item: T) -> bool:
+        """Add an item if there is room; False says that it was dropped."""
+        with self._changed:
+            if self._error is not None:
+                raise self._error
+            if self._ended or len(self._items) == self._depth:
+                self._dropped.inc()
+                return False
+            self._items.append(item)
+            self._announce()
+            return True
+
+    def wait_for_the_end(self, seconds: float) -> None:
+        """Wait so long, or until the stream ends."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended, seconds)
+
+    def fail(self, error: BaseException) -> None:
+        """End the stream because its reader failed."""
+        with self._changed:
+            self._ended = True
+            self._error = error
+            self._announce()
+
+    def raise_error(self) -> None:
+        """Raise what ended the stream, if anything did."""
+        if self._error is not None:
+            raise self._error
+
     def end(self, error: BaseException | None = None) -> None:
         """End the stream, for a reason or without."""
         with self._changed:
@@ -193,12 +280,14 @@ class _Channel[T]:
                 self._error = error
                 self._announce()
 
-    def abandon(self) -> None:
-        """End the stream for want of a reader; what still waits is forgotten."""
+    def abandon(self) -> int:
+        """End the stream for want of a reader; give how many items wait: they are forgotten."""
         with self._changed:
+            left = len(self._items)
             self._items.clear()
             self._ended = True
             self._announce()
+            return left
 
     def _announce(self) -> None:
         self._waiting.set(len(self._items))

@@ -56,7 +56,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        raise SinkError(path, *_obstacle(path, error)) from error
+        raise SinkError(path, *obstacle(path, error)) from error
     finally:
         with suppress(OSError):  # gone where all went well
             part.unlink()
@@ -68,7 +68,17 @@ def write_whole(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def _obstacle(path: Path, error: OSError) -> tuple[str, str]:
+def write_once(path: Path, content: bytes) -> None:
+    """Write all of a file at once, unless it is there and the same; see `whole_file`."""
+    try:
+        known = path.read_bytes() == content
+    except OSError:
+        known = False
+    if not known:
+        write_whole(path, content)
+
+
+def obstacle(path: Path, error: OSError) -> tuple[str, str]:
     """Tell why a file cannot be written, and what to do."""
     if isinstance(error, FileNotFoundError) and not path.parent.exists():
         return f"there is no folder {path.parent}", "make it, or choose another folder"

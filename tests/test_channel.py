@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mlppa.channel import prefetch
+from mlppa.channel import Worker, prefetch
 
 from .conftest import MetricDelta
 
@@ -135,3 +135,61 @@ def test_depth_falls_to_zero_when_the_reader_leaves(metric_delta: type[MetricDel
     next(reader)
     reader.close()
     assert depth() == 0
+
+
+def test_a_worker_does_all_in_order_in_its_thread() -> None:
+    done: list[tuple[int, str]] = []
+    worker = Worker[int](lambda n: done.append((n, threading.current_thread().name)), 9, name="w1")
+    assert all(worker.put(number) for number in range(9))
+    assert worker.close(SOON_S) == 0
+    assert done == [(number, "w1") for number in range(9)]
+    assert not worker.alive()
+    assert not worker.put(9), "it is closed"
+
+
+def test_nobody_waits_for_a_worker(metric_delta: type[MetricDelta]) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work(number: int) -> None:
+        begun.set()
+        go_on.wait(SOON_S)
+
+    dropped = metric_delta("mlppa_dropped_total", queue="w2")
+    worker = Worker(work, 2, name="w2")
+    assert worker.put(0)
+    assert begun.wait(SOON_S)
+    assert [worker.put(number) for number in range(4)] == [True, True, False, False]
+    assert dropped() == 2
+    assert worker.close(0.01) == 2, "two still wait"
+    assert dropped() == 4
+    assert worker.alive(), "the one in hand is left behind"
+    go_on.set()
+    assert not worker.alive(SOON_S)
+
+
+def test_what_a_worker_waits_for_ends_when_it_is_closed() -> None:
+    begun = threading.Event()
+
+    def work(number: int) -> None:
+        begun.set()
+        worker.pause(SOON_S)
+
+    worker = Worker(work, 1, name="w3")
+    worker.put(0)
+    assert begun.wait(SOON_S)
+    begin = time.monotonic()
+    worker.close(SOON_S)
+    assert time.monotonic() - begin < 1
+
+
+def test_an_error_of_a_worker_is_not_lost() -> None:
+    def work(number: int) -> None:
+        raise ValueError("the cause")
+
+    worker = Worker(work, 1, name="w4")
+    worker.put(0)
+    assert not worker.alive(SOON_S)
+    with pytest.raises(ValueError, match="the cause"):
+        worker.put(1)
+    with pytest.raises(ValueError, match="the cause"):
+        worker.close(0)

@@ -6,9 +6,11 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from importlib.metadata import entry_points
+from shutil import which
 
 import pytest
 
+from mlppa.errors import ConfigError
 from mlppa.sinks import Sink, open_sink
 from mlppa.wire import Message
 
@@ -16,9 +18,13 @@ from .messages import cov_message, detection_message
 
 #: Who makes a new sink gives its URI here.
 URIS = {
+    "exec": f"exec:{which('true')}?most_per_minute=1000000",
+    "folder": "folder:{folder}/cut",
     "ipc": "ipc://{folder}/p",
+    "jsonl": "jsonl:{folder}/lines.jsonl?what=det,inj,cov",
     "memory": "memory:",
     "tcp": "tcp://127.0.0.1:{port}",
+    "voevent": "voevent:{folder}/events",
 }
 
 
@@ -70,3 +76,9 @@ def test_it_lets_go_of_all_that_it_holds(uri: str) -> None:
         begin = time.monotonic()
         sink.close()
         assert time.monotonic() - begin < 2
+
+
+def test_a_sink_that_is_not_there_is_refused_without_telling_secrets() -> None:
+    with pytest.raises(ConfigError, match="exce:/opt/alert: there is no sink for it") as refused:
+        open_sink("exce:/opt/alert?arg=secret")
+    assert "secret" not in str(refused.value)

@@ -51,5 +51,6 @@ def open_sink(uri: str) -> Sink:
     if not colon or scheme not in installed:
         kinds = ", ".join(f"{name}:" for name in sorted(installed)) or "none"
         remedy = f"give one like tcp://127.0.0.1:5555; those installed begin with {kinds}"
-        raise ConfigError(uri or "''", "there is no sink for it", remedy)
+        # options may hold what is secret
+        raise ConfigError(uri.partition("?")[0] or "''", "there is no sink for it", remedy)
     return cast(Opener, installed[scheme].load())(uri)

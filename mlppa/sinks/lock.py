@@ -7,8 +7,13 @@ from typing import IO
 from ..errors import SinkError
 
 
-def lock(path: Path) -> IO[str]:
+def lock(path: Path, kind: str = "journal") -> IO[str]:
     """Let no other process write to a file until what is returned is closed.
+
+    Parameters
+    ----------
+    kind
+        What the error calls the file.
 
     Raises
     ------
@@ -27,6 +32,6 @@ def lock(path: Path) -> IO[str]:
     except OSError as error:
         file.close()
         raise SinkError(
-            path, "another process writes to this journal", "end that one, or name another file"
+            path, f"another process writes to this {kind}", "end that one, or name another file"
         ) from error
     return file
