@@ -255,7 +255,7 @@ class Stream:
             classifier=self._judges[0].classifier,
             min_probability=self._judges[0].min_probability,
             mask=config.search.mask,
-            pictures=config.publish.images,
+            pictures=config.publish.images or config.publish.cutouts,
             live=live,
             stopwatch=observation.stopwatch,
         )

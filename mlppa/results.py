@@ -60,6 +60,16 @@ def draw_pulses(report: Report, origin: Origin, output: Path) -> Iterator[Path]:
             yield path
 
 
+def write_cutouts(report: Report, origin: Origin, output: Path) -> None:
+    """Write the data around every pulse as HDF5, called as its message is."""
+    from .sinks.folder import write_cutout
+
+    for one in report.detections:
+        if one.picture is not None:
+            message = detection_message(one, origin)
+            write_cutout(output / f"{message.id}.h5", one, message, origin.header)
+
+
 def write_panels(report: Report, origin: Origin, output: Path) -> None:
     """Write what FETCH looks at, called as the messages of the candidates are."""
     for one in report.detections:

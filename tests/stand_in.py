@@ -3,11 +3,14 @@
 ``python -m tests.stand_in search FILE -o DIR`` is ``mlppa search FILE -o DIR`` but for that.
 """
 
+import os
+import time
 from pathlib import Path
 
 import numpy as np
 
 import mlppa.confirm
+import mlppa.live
 import mlppa.offline
 from mlppa.classify import Classifier, Device, Engine, model_card
 from mlppa.cli import main
@@ -16,9 +19,14 @@ from mlppa.data import Float32Array
 
 def brightness(images: Float32Array, features: Float32Array) -> Float32Array:
     """Say "pulse" where the middle of an image is bright."""
+    time.sleep(SLOW_S)
     middle = images.shape[1] // 2
     centre = images[:, middle - 1 : middle + 2, middle - 1 : middle + 2].mean(axis=(1, 2))
     return np.asarray(np.clip(centre / 4, 0, 1), np.float32)
+
+
+#: Seconds that every batch of images takes, for a machine that does not keep pace.
+SLOW_S = float(os.environ.get("MLPPA_TEST_SLOW_S", "0"))
 
 
 def load_model(
@@ -29,6 +37,6 @@ def load_model(
 
 
 if __name__ == "__main__":
-    for room in (mlppa.offline, mlppa.confirm):
+    for room in (mlppa.offline, mlppa.confirm, mlppa.live):
         vars(room)["load_model"] = load_model
     main()

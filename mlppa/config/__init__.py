@@ -145,6 +145,7 @@ class PublishSettings(_Section):
     open: bool = False
     linger_s: Annotated[float, Field(ge=0, le=86400)] = 0.0
     images: bool = True
+    cutouts: bool = False
 
     @property
     def keys(self) -> Keys | None:

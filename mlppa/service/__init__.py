@@ -19,7 +19,7 @@ from ..errors import ConfigError, MlppaError, SinkError
 from ..known import Sky
 from ..live import Judge, Observation, Stream, Told, load_judges, read_sky
 from ..publish import Outlet
-from ..results import draw_pulses
+from ..results import draw_pulses, write_cutouts
 from ..sinks import open_sink
 from ..sinks.journal import Journal
 from ..sources import Resumable, open_feed
@@ -255,10 +255,13 @@ class Daemon:
         if done.report is None:
             self._streams[done.stream].ask_galaxy(done.observation.plan.header)
             return
-        origin = done.observation.origins[done.report.rung]
+        origin, wanted = done.observation.origins[done.report.rung], self.config.publish
         try:
-            for _ in draw_pulses(done.report, origin, self.config.output):
-                pass
+            if wanted.cutouts:
+                write_cutouts(done.report, origin, self.config.output)
+            if wanted.images:
+                for _ in draw_pulses(done.report, origin, self.config.output):
+                    pass
         except SinkError as error:
             log.warning("no picture: %s", error)
 
