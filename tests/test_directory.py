@@ -31,7 +31,7 @@ from .test_psrfits import Recording
 from .test_psrfits import write as write_fits
 from .test_sources import NCHANS, SPECTRA, STREAM, later, write_fil
 
-SETTLE_S = 0.3
+SETTLE_S = 0.2
 PATIENCE_S = 10.0
 HEAD = pack_header(STREAM)
 
@@ -92,10 +92,10 @@ class Reader:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "POLL_EVERY_S", 0.3)
+    monkeypatch.setattr(watching, "POLL_EVERY_S", 0.2)
     monkeypatch.setattr(folder_room, "LOOK_EVERY_S", 0.02)
     monkeypatch.setattr(directory, "LOOK_EVERY_S", 0.02)
-    monkeypatch.setattr(directory, "GRACE_S", 0.15)
+    monkeypatch.setattr(directory, "GRACE_S", 0.12)
 
 
 @pytest.fixture
@@ -326,7 +326,7 @@ def test_what_cannot_be_read_is_told_once_and_left(
     check(reader, SPECTRA)
     for number in range(len(BAD)):
         os.utime(folder / f"bad{number}.fil", (1, 1))
-    time.sleep(0.5)  # they are looked at once more
+    time.sleep(0.4)  # they are looked at once more
     eventually(lambda: counted() == {"refused": 5, "unfinished": 5, "read": 1})
     told = sorted(record.getMessage() for record in caplog.records)
     assert len(told) == len(BAD)
@@ -451,19 +451,23 @@ def test_finished_files_may_be_cleared_away(
     assert not caplog.records
 
 
+@pytest.mark.parametrize("poll", [0, 1])
 def test_a_file_in_wait_may_be_deleted(
-    folder: Path, caplog: pytest.LogCaptureFixture, metric_delta: type[MetricDelta]
+    folder: Path,
+    caplog: pytest.LogCaptureFixture,
+    metric_delta: type[MetricDelta],
+    poll: int,
 ) -> None:
     counted = fates(metric_delta)
     parts = [(0, 20), (20, 30), (30, 48)]
     for number, (start, stop) in enumerate(parts):
         write_fil(folder / f"{number}.fil", SPECTRA[start:stop], later(STREAM, start))
-    feed = open_directory([f"dir:{folder}?settle={SETTLE_S}"])
+    feed = open_directory([f"dir:{folder}?settle={SETTLE_S}&poll={poll}"])
     source = next(feed.observations())
     blocks = source.blocks()
     got = [next(blocks)]
     (folder / "1.fil").unlink()
-    time.sleep(0.2)  # for the notice
+    time.sleep(0.3)  # for the notice
     got += [next(blocks)]
     assert [(block.start, block.stop) for block in got] == [(0, 20), (30, 48)]
     assert counted() == {"read": 1, "unfinished": 1}
@@ -529,6 +533,23 @@ def test_a_renamed_file_is_followed(folder: Path, reading: Open) -> None:
     check(reader, SPECTRA)
 
 
+def test_of_a_file_that_grows_too_late_only_what_is_new_is_read(
+    folder: Path, reading: Open, metric_delta: type[MetricDelta]
+) -> None:
+    counted = fates(metric_delta)
+    reader = reading()
+    path = write_fil(folder / "a.fil", SPECTRA[:20])
+    reader.wait(20)
+    path = path.rename(folder / "b.fil")
+    eventually(lambda: counted() == {"read": 1})
+    move_in(folder, "c.fil", SPECTRA[30:], later(STREAM, 30))
+    eventually(lambda: counted() == {"read": 2})
+    append(path, SPECTRA[20:30].tobytes())
+    check(reader, SPECTRA[20:30], first=20, number=1)
+    assert reader.headers[0] == reader.headers[1]
+    assert reader.count() == 38
+
+
 @pytest.mark.parametrize("options", ["", "poll=1"])
 def test_the_folder_may_go_away_and_come_back(
     folder: Path,
@@ -581,7 +602,7 @@ def test_a_lost_notice_is_made_up_for(
             yield set()
 
     monkeypatch.setattr(watching, "watch", deaf)
-    monkeypatch.setattr(watching, "SCAN_EVERY_S", 0.3)
+    monkeypatch.setattr(watching, "SCAN_EVERY_S", 0.2)
     reader = reading()
     time.sleep(0.2)
     move_in(folder, "a.fil", SPECTRA)
@@ -591,12 +612,18 @@ def test_a_lost_notice_is_made_up_for(
 def test_from_now_leaves_out_what_is_there(folder: Path, reading: Open) -> None:
     write_fil(folder / "old.fil", SPECTRA, later(STREAM, -1000))
     growing = write_fil(folder / "growing.fil", SPECTRA[:20])
+    another = write_fil(folder / "another.fil", SPECTRA[28:35], later(STREAM, 28))
     reader = reading("from=now")
     time.sleep(0.3)
-    append(growing, SPECTRA[20:30].tobytes())
-    reader.wait(10)
-    move_in(folder, "new.fil", SPECTRA[30:], later(STREAM, 30))
-    check(reader, SPECTRA[20:], first=20)
+    append(growing, SPECTRA[20:28].tobytes())
+    reader.wait(8)
+    append(another, SPECTRA[35:40].tobytes())
+    reader.wait(13)
+    move_in(folder, "new.fil", SPECTRA[40:], later(STREAM, 40))
+    reader.wait(21)
+    expected = np.delete(np.arange(48), slice(28, 35))[20:]
+    np.testing.assert_array_equal(reader.indices(), expected)
+    np.testing.assert_array_equal(reader.spectra(), SPECTRA[expected])
 
 
 @pytest.mark.parametrize("how", ["option", "method"])
