@@ -210,13 +210,14 @@ class Stream:
         What cannot be searched is told, counted and passed over.
         """
         for source in self.feed.observations():
-            try:
-                with naming(lambda key: f"{self.name}: {key}"), closing(source):
-                    yield from self._observe(source)
-            except MlppaError as error:
-                log.error("%s: this observation cannot be searched on: %s", self.name, error)
-                REFUSED.labels(stream=self.name).inc()
-                time.sleep(PAUSE_S)
+            with closing(source):
+                try:
+                    with naming(lambda key: f"{self.name}: {key}"):
+                        yield from self._observe(source)
+                except MlppaError as error:
+                    log.error("%s: this observation cannot be searched on: %s", self.name, error)
+                    REFUSED.labels(stream=self.name).inc()
+                    _pass_over(source)
 
     def reload(self, config: DaemonConfig, judges: Sequence[Judge], sky: Sky) -> None:
         """Take other thresholds, masks and known sources, at once."""
@@ -305,6 +306,14 @@ class Stream:
     def _injector(self, header: FilterbankHeader) -> Injector | None:
         wanted = self._config.inject
         return Injector(_rate(wanted), header, wanted.seed) if wanted.per_hour else None
+
+
+def _pass_over(source: Source) -> None:
+    """Let an observation that is not searched go by: the next one comes behind it."""
+    if source.live:
+        for _ in source.blocks():
+            pass
+    time.sleep(PAUSE_S)
 
 
 def _rate(wanted: InjectSettings) -> Rate:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from mlppa.data import FilterbankHeader
 from mlppa.errors import ConfigError, EndpointError
 from mlppa.service.http import Pages
 from mlppa.simulate import Pulse, write_filterbank
@@ -201,7 +200,7 @@ def test_thresholds_masks_and_known_sources_are_reloaded(tmp_path: Path) -> None
     [
         ("[search]\nthreshold = -1.0\n", "threshold: -1 is out of range"),
         ("[search]\ndm_max = 900.0\n", "search.dm_max changed; restart for these"),
-        ('[classify]\nmodel = "nowhere"\n', "nowhere"),
+        ('[watchdog]\nladder = [{ model = "nowhere" }]\n', "nowhere"),
     ],
 )
 def test_a_bad_reload_changes_nothing(text: str, said: str, daemon: Daemon) -> None:
@@ -244,7 +243,8 @@ def test_silence_is_told_and_the_sender_may_come_back(daemon: Daemon) -> None:
     assert "silent" in states
     sums = covered(daemon.coverage())
     assert sums["searched"] == 3000 + NSAMPLES
-    assert sums["missing"] == 10_240 - 3000
+    # in the second silence the gulp at hand was let go, too
+    assert sums["missing"] == 10_240 - 3000 + -(10_240 + NSAMPLES) % 2048
 
 
 def test_a_hole_is_missing_to_the_sample_and_pulses_beside_it_are_found(daemon: Daemon) -> None:
@@ -276,10 +276,10 @@ def test_the_same_sky_again_is_published_again(daemon: Daemon) -> None:
     """As when somebody replays a file for the second time: it is not the first one."""
     daemon.start()
     with Telescope(daemon) as telescope:
-        for times in (1, 2):
+        for _ in (1, 2):
             telescope.play()
-            telescope.play(header=replace(HEADER, source_name="another"), start=0)
-            until(lambda times=times: len(daemon.pulses()) >= 10 * times - 1)
+            telescope.play(header=replace(HEADER, source_name="another"))
+        until(lambda: len(daemon.pulses()) >= 19)
         assert daemon.stop() == 0
     assert len(daemon.pulses()) == 20
 
@@ -400,15 +400,9 @@ def test_a_folder_is_read_on_where_it_was_decided(tmp_path: Path) -> None:
     incoming = tmp_path / "incoming"
     incoming.mkdir()
     uri = f"dir://{incoming}?settle=0.3"
-    sky = replace(SKY, nsamples=4 * NSAMPLES)
-    sky = replace(
-        sky,
-        pulses=tuple(
-            replace(p, time_s=p.time_s + n * NSAMPLES * HEADER.tsamp_s)
-            for n in range(4)
-            for p in PULSES
-        ),
-    )
+    rounds = [n * NSAMPLES * HEADER.tsamp_s for n in range(4)]
+    pulses = tuple(replace(p, time_s=p.time_s + s) for s in rounds for p in PULSES)
+    sky = replace(SKY, nsamples=4 * NSAMPLES, pulses=pulses)
     whole = tmp_path / "whole.fil"
     write_filterbank(sky, whole)
     with ended(Daemon(tmp_path, inputs={"b0": uri})) as daemon:
@@ -421,13 +415,11 @@ def test_a_folder_is_read_on_where_it_was_decided(tmp_path: Path) -> None:
         until(lambda: len(daemon.pulses()) >= 19)
         time.sleep(1.0)
         assert daemon.stop() == 0
-    assert (
-        sorted(dms(daemon.pulses())) == sorted(pytest.approx(p.dm, abs=6) for p in sky.pulses)
-        or len(daemon.pulses()) == 20
-    )
-    assert len({m.id for m in daemon.pulses()}) == 20
-    times = [(m.time_s, m.dm) for m in daemon.pulses()]
-    assert len(times) == 20
+    found = sorted((m.time_s, m.dm) for m in daemon.pulses())
+    assert len(found) == len({m.id for m in daemon.pulses()}) == 20
+    for (time_s, dm), pulse in zip(found, pulses, strict=True):
+        assert time_s == pytest.approx(pulse.time_s, abs=0.02)
+        assert dm == pytest.approx(pulse.dm, abs=12)
 
 
 def test_a_full_disk_holds_messages_back_until_there_is_room(daemon: Daemon) -> None:
@@ -598,4 +590,3 @@ def test_configurations_that_cannot_be(tmp_path: Path) -> None:
         path.write_text(f'output = "{tmp_path}"\n{text}')
         with pytest.raises(ConfigError, match=re.escape(said)):
             DaemonConfig.load(path)
-    assert FilterbankHeader
