@@ -52,6 +52,7 @@ class Daemon:
     streams: Sequence[str] = ("b0",)
     environ: dict[str, str] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
+    program: Sequence[str] = (sys.executable, "-m", "tests.stand_in")
     ports: dict[str, int] = field(init=False)
     process: subprocess.Popen[str] | None = None
 
@@ -105,7 +106,7 @@ class Daemon:
     def launch(self) -> None:
         with (self.folder / "log").open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.stand_in", "run", str(self.config)],
+                [*self.program, "run", str(self.config)],
                 stderr=log,
                 text=True,
                 env=os.environ | self.environ,

@@ -15,7 +15,7 @@ FLOORS = (
     {"data", "errors"},
     {
         *("dispersion", "formats", "metrics", "wire", "channel", "stopwatch", "allocator"),
-        *("disk", "rows", "curve"),
+        *("disk", "rows", "curve", "shares"),
     },
     {
         *("sources", "sinks", "gulps", "clean", "dedisperse", "search", "images", "classify"),

@@ -10,6 +10,7 @@ from .detection import plot_detection
 from .dt import by_resolution, plot_dt
 from .found import plot_found
 from .judging import plot_recall, plot_reliability, plot_roc
+from .recovery import plot_recovery
 from .sheet import plot_images, plot_sheet
 from .versus import plot_versus
 
@@ -23,6 +24,7 @@ __all__ = [
     "plot_found",
     "plot_images",
     "plot_recall",
+    "plot_recovery",
     "plot_reliability",
     "plot_roc",
     "plot_sheet",

@@ -21,7 +21,7 @@ from ..live import Judge, Observation, Stream, Told, load_judges, read_sky
 from ..publish import Outlet
 from ..results import draw_pulses, write_cutouts
 from ..sinks import open_sink
-from ..sinks.journal import Journal
+from ..sinks.journal import Journal, JournalReader
 from ..sources import Resumable, open_feed
 from ..warmup import warm_up
 from .beam import Beam
@@ -42,6 +42,9 @@ DEPTH, UNDRAWN = 8, 64
 
 #: Data that have waited for so long without a report: something is stuck.
 STUCK_S = 30.0
+
+#: What became of synthetic pulses is drawn so often, and at the end.
+DRAW_EVERY_S = 3600.0
 
 #: The journal is trimmed so often.
 TRIM_S = 5.0
@@ -90,6 +93,7 @@ class Daemon:
         self._wants_reload = False
         self._turned_s = time.monotonic()
         self._trimmed_s = time.monotonic()
+        self._drawn_s = time.monotonic()
         self._ready = False
 
     def stop(self) -> None:
@@ -119,6 +123,7 @@ class Daemon:
                 if self._stop_by_s is None or time.monotonic() < self._stop_by_s:
                     self._see_to(done)
             self._notifier.tell(STOPPING=1)
+            self._draw_recovery()
             log.info("ended: all that came is told")
 
     def _open(self, stack: ExitStack) -> None:
@@ -250,11 +255,27 @@ class Daemon:
             log.info("reloaded: thresholds, masks and known sources")
         self._notifier.tell(READY=1)
 
+    def _draw_recovery(self) -> None:
+        """Draw what became of synthetic pulses, if there are any."""
+        from ..plots import plot_recovery
+
+        for name, journal in self._journals.items():
+            try:
+                with JournalReader(journal.path) as reader:
+                    put = list(reader.injections())
+                if put:
+                    plot_recovery(put, self.config.output / f"{name}-injections.png")
+            except SinkError as error:
+                log.warning("no picture: %s", error)
+
     def _see_to(self, done: _Done) -> None:
         """See to what may take its time; a picture that cannot be written is only told."""
         if done.report is None:
             self._streams[done.stream].ask_galaxy(done.observation.plan.header)
             return
+        if time.monotonic() - self._drawn_s >= DRAW_EVERY_S:
+            self._drawn_s = time.monotonic()
+            self._draw_recovery()
         origin, wanted = done.observation.origins[done.report.rung], self.config.publish
         try:
             if wanted.cutouts:

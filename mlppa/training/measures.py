@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import BoolArray
+from ..shares import wilson
 
 type Probabilities = NDArray[np.floating]
 type Float64 = NDArray[np.float64]
@@ -41,12 +42,7 @@ class Rate:
     @property
     def interval(self) -> tuple[float, float]:
         """Lowest and highest share that would not surprise."""
-        if not self.of:
-            return 0.0, 1.0
-        n, p, z = self.of, self.value, 1.959964
-        middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z / (1 + z**2 / n) * float(np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)))
-        return max(middle - half, 0.0), min(middle + half, 1.0)
+        return wilson(self.hits, self.of, 1.959964)
 
     def __str__(self) -> str:
         if not self.of:
