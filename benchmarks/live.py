@@ -3,6 +3,7 @@
     python -m benchmarks.live --seconds 600                       256 channels, 256 us
     python -m benchmarks.live --seconds 600 --large               1024 channels, 64 us
     python -m benchmarks.live --faults lost=0.01,duplicated=0.01,reordered=0.01,stop=5@60
+    python -m benchmarks.live --rate 2 --slow 1.5@30-150 --ladder '[{"threshold": 15.0}]'
     python -m benchmarks.live --speed 10 --seconds 3600 --plot soak.png
 
 The sky is simulated, the replay sends it over real UDP at its pace, the daemon and the
@@ -151,7 +152,11 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         process: list[tuple[float, float, int, int]] = []
         # what is read once is in memory: the disk does not disturb the pace
         with (folder / "daemon.log").open("w") as log:
-            daemon = subprocess.Popen([*MLPPA, "run", str(folder / "live.toml")], stderr=log)
+            daemon = subprocess.Popen(
+                [*MLPPA, "run", str(folder / "live.toml")],
+                stderr=log,
+                env=os.environ | ({"BENCH_SLOW": args.slow} if args.slow else {}),
+            )
         helpers = [
             Thread(target=listen, args=(ports["pub"], heard, done)),
             Thread(target=watch, args=(daemon.pid, process, done)),
@@ -243,6 +248,8 @@ def judge(
             "worst": round(float(latency.max()), 3),
         },
         "ratio": round(max(h.ratio for h in heard.health), 3),
+        "largest_backlog": max(h.queues.get("input", 0) for h in heard.health),
+        "last_shed_s": max((c.stop_s for c in heard.coverage if c.shed), default=None),
         "steps": [heard.health[-1].steps_down, heard.health[-1].steps_up],
         "rungs": sorted({h.rung for h in heard.health}),
         "states": sorted({h.state for h in heard.health}),
@@ -283,11 +290,39 @@ def plot(
     figure.savefig(path, dpi=110)
 
 
+def slow_down(slow: str) -> None:
+    """Let every batch of images take longer for a while: ``1.5@30-150``, in seconds."""
+    from mlppa import live
+    from mlppa.classify import Classifier
+    from mlppa.data import Float32Array
+
+    pause_s, _, when = slow.partition("@")
+    first_s, _, last_s = when.partition("-")
+    began = time.monotonic()
+    load = live.load_model
+
+    def load_slow(*args: Any, **options: Any) -> Classifier:
+        classifier = load(*args, **options)
+        network = classifier._network
+
+        def slower(images: Float32Array, features: Float32Array) -> Float32Array:
+            if float(first_s) < time.monotonic() - began < float(last_s):
+                time.sleep(float(pause_s))
+            return network(images, features)
+
+        classifier._network = slower
+        return classifier
+
+    vars(live)["load_model"] = load_slow
+
+
 def main() -> None:
     if sys.argv[1:2] == ["--mlppa"]:
         from mlppa.cli import main as mlppa
 
         del sys.argv[1]
+        if slow := os.environ.get("BENCH_SLOW"):
+            slow_down(slow)
         mlppa()
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -301,6 +336,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--plan", default="quality")
     parser.add_argument("--faults", default="")
+    parser.add_argument("--slow", default="", help="a slowed network, such as 1.5@30-150")
     parser.add_argument("--ladder", default="[]")
     parser.add_argument("--queue-s", type=float, default=10.0)
     parser.add_argument("--inject", type=float, default=0.0)
