@@ -293,16 +293,15 @@ def plot(
 def slow_down(slow: str) -> None:
     """Let every batch of images take longer for a while: ``1.5@30-150``, in seconds."""
     from mlppa import live
-    from mlppa.classify import Classifier
+    from mlppa.classify import Classifier, load_model
     from mlppa.data import Float32Array
 
     pause_s, _, when = slow.partition("@")
     first_s, _, last_s = when.partition("-")
     began = time.monotonic()
-    load = live.load_model
 
     def load_slow(*args: Any, **options: Any) -> Classifier:
-        classifier = load(*args, **options)
+        classifier = load_model(*args, **options)
         network = classifier._network
 
         def slower(images: Float32Array, features: Float32Array) -> Float32Array:
