@@ -30,6 +30,7 @@ from mlppa.sinks.voevent import VoeventSink
 from mlppa.wire import DetectionMessage
 from mlppa.wire import detection_message as build
 
+from .calling import Call
 from .conftest import MetricDelta
 from .messages import CREATED, HEADER, ORIGIN, candidate, cov_message, detection_message
 
@@ -583,3 +584,16 @@ def test_nobody_waits_for_a_broker_that_says_nothing(
     assert "closed with 256 still waiting" in caplog.text
     assert "still busy" in caplog.text
     assert len(list(tmp_path.iterdir())) == 258, "all files are there"
+
+
+def test_an_event_is_retracted_from_the_shell(
+    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = VoeventSink(tmp_path, PUBLISHER)
+    sink.send(message())
+    ended = call("retract", message().id, "a radar", "--from", f"voevent:{tmp_path}")
+    assert ended.code == 0
+    assert ended.out.startswith("retracted by ivo://")
+    assert (tmp_path / f"{message().id}.retraction.xml").exists()
+    assert call("retract", "nothing", "a radar", "--from", f"voevent:{tmp_path}").code == 3
+    assert call("retract", "nothing", "a radar", "--from", f"jsonl:{tmp_path}").code == 2

@@ -14,7 +14,7 @@ from typer.exceptions import TyperException
 from .. import __version__
 from ..allocator import keep_freed_memory
 from ..errors import ConfigError, EnvironmentFault, MlppaError
-from . import bench, classify, doctor, keys, listen, models, replay, run, search, sky
+from . import bench, classify, doctor, keys, listen, models, replay, retract, run, search, sky
 from .options import Debug
 from .usage import help_alone, usage_error
 
@@ -34,6 +34,7 @@ app.command()(sky.simulate)
 app.command()(replay.replay)
 app.command()(listen.listen)
 app.command()(keys.keys)
+app.command()(retract.retract)
 app.add_typer(models.app, name="models")
 app.add_typer(bench.app, name="bench")
 
