@@ -136,7 +136,7 @@ class Observation:
     """
 
     plan: Plan
-    origins: tuple[Origin, ...]
+    origins: list[Origin]
     arrivals: Arrivals
     ladder: Ladder
     stopwatch: Stopwatch
@@ -224,6 +224,9 @@ class Stream:
         self._config, self._judges, self.sky = config, judges, sky
         now = self._current
         if now is not None:
+            origins = [self._origin(now.plan.header, judge) for judge in judges]
+            # what is in flight may still be of a rung that is gone
+            now.origins[:] = origins + now.origins[len(origins) :]
             now.ladder.rungs = self._rungs(now.plan)
             now.plan.zapped[:] = zapped(config.search, now.plan.header)
 
@@ -238,7 +241,7 @@ class Stream:
         ladder.step = self._step
         observation = Observation(
             plan=plan,
-            origins=tuple(self._origin(header, judge) for judge in self._judges),
+            origins=[self._origin(header, judge) for judge in self._judges],
             arrivals=Arrivals(header.tsamp_s),
             ladder=ladder,
             stopwatch=Stopwatch(),

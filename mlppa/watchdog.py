@@ -57,8 +57,9 @@ class Ladder:
 
     @property
     def now(self) -> Rung:
-        """The rung to work on."""
-        return self.rungs[self.step]
+        """The rung to work on; a ladder that has become shorter ends before the step."""
+        rungs = self.rungs
+        return rungs[min(self.step, len(rungs) - 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ class Watchdog:
         return None
 
     def _step(self, by: int, now_s: float) -> str:
-        self.ladder.step += by
+        self.ladder.step = self.ladder.now.number + by
         self._stepped_s = now_s
         way = "down" if by > 0 else "up"
         self.steps[way] += 1

@@ -181,7 +181,7 @@ def test_thresholds_masks_and_known_sources_are_reloaded(tmp_path: Path) -> None
         until(lambda: len(daemon.pulses()) >= 3)
         assert [m.known_source for m in daemon.pulses()][:2] == ["J0000+0000", None]
         known.write_text("name,RA,Dec,DM\nJ1111+0000,00:00:00,+00:00:00,60\n")
-        more = "[search]\nthreshold = 22.0\nzap_mhz = [[1400.0, 1420.0]]\n"
+        more = "[search]\nthreshold = 20.5\nzap_mhz = [[1400.0, 1420.0]]\n"
         daemon.configure(section + more)
         daemon.signal(signal.SIGHUP)
         until(lambda: "reloaded" in daemon.log)
@@ -193,6 +193,25 @@ def test_thresholds_masks_and_known_sources_are_reloaded(tmp_path: Path) -> None
         assert dms(later) == [pytest.approx(210, abs=6), pytest.approx(330, abs=6)]
         zapped = [c for c in daemon.coverage() if c.start > 41 * 2048]
         assert all(c.masked_channels >= 4 for c in zapped if c.searched)
+
+
+def test_a_ladder_may_grow_and_shrink_while_it_is_stood_on(tmp_path: Path) -> None:
+    slow = {"MLPPA_TEST_SLOW_S": "0.4"}
+    ladder = "[watchdog]\npatience_s = 0.0\nqueue_s = 5.0\nladder = [{}]\n"
+    short, long = (ladder.format(rungs) for rungs in ("{batch = 16}", "{batch = 16}, {batch = 8}"))
+    pulses = tuple(Pulse(time_s=1.0 + 0.9 * n, dm=200.0, width_ms=3.0, snr=30.0) for n in range(60))
+    sky = replace(SKY, nsamples=30 * 2048, pulses=pulses)
+    with ended(Daemon(tmp_path, long, environ=slow)) as daemon, Telescope(daemon) as telescope:
+        daemon.start()
+        telescope.play(sky, heap=512, pause_s=0.02)
+        until(lambda: daemon.health()[-1].rung == 2)
+        for number, more in enumerate((short, long), start=1):
+            daemon.configure(more)
+            daemon.signal(signal.SIGHUP)
+            until(lambda n=number: daemon.log.count("reloaded") == n)  # type: ignore[misc]
+            until(lambda n=number: daemon.health()[-1].rungs == n + 1)  # type: ignore[misc]
+        assert daemon.lives
+        assert daemon.stop() == 0
 
 
 @pytest.mark.parametrize(

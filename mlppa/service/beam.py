@@ -169,7 +169,7 @@ class Beam:
             latency_s=None if self._latency_s is None else round(self._latency_s, 6),
             stage_seconds={name: round(s, 6) for name, s in self._stages.items()},
             queues=queued,
-            rung=ladder.step if ladder else 0,
+            rung=ladder.now.number if ladder else 0,
             rungs=len(ladder.rungs) if ladder else 1 + len(self._config.watchdog.ladder),
             rung_name=ladder.now.said if ladder else "all",
             steps_down=self.steps["down"],
@@ -236,7 +236,7 @@ class Beam:
         full = backlog_s / self._config.watchdog.queue_s
         news = watchdog.judge(report, seconds, observation.pace, full)
         RATIO.labels(stream=self.name).set(watchdog.ratio)
-        RUNG.labels(stream=self.name).set(observation.ladder.step)
+        RUNG.labels(stream=self.name).set(observation.ladder.now.number)
         BACKLOG_SECONDS.labels(stream=self.name).set(backlog_s)
         if news in ("down", "up"):
             self.steps[news] += 1
