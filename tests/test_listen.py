@@ -137,7 +137,7 @@ def test_a_listener_that_is_there_first_gets_the_history_too(
     bodies = dict(journal.since(0, 100))
     asked: list[int] = []
 
-    def request(context: Context, endpoint: str, what: ReplayRequest) -> Answer:
+    def request(context: Context, endpoint: str, what: ReplayRequest, keys: None) -> Answer:
         asked.append(what.from_seq)
         if len(asked) == 1:
             raise EndpointError(endpoint, "no answer", "start it")

@@ -151,7 +151,7 @@ def test_the_scheme_of_a_uri_tells_the_sink(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("uri", ["pigeon:coo", "tcp", "nonsense", "", ":", "127.0.0.1:5555"])
 def test_a_uri_of_no_installed_sink_is_refused_with_an_example(uri: str) -> None:
-    with pytest.raises(ConfigError, match=r"one like tcp://.*ipc:, memory:, tcp:"):
+    with pytest.raises(ConfigError, match=r"one like tcp://.*ipc:, .*memory:, .*tcp:"):
         open_sink(uri)
 
 
