@@ -10,14 +10,17 @@ from .data import Block
 #: Blocks that are remembered: some minutes of a live stream.
 MEMORY = 8192
 
+#: Blocks that tell the pace.
+PACED = 64
+
 
 class Arrivals:
     """Remembers when blocks were complete; read by one thread while another one notes.
 
     Attributes
     ----------
-    samples
-        Samples that came in so far.
+    first
+        Index of the first sample that came; None before.
     newest, newest_s
         Index behind the last of them, and the `time.monotonic` at which it came; None before
         the first one.
@@ -26,7 +29,7 @@ class Arrivals:
     """
 
     def __init__(self, tsamp_s: float) -> None:
-        self.samples = 0
+        self.first: int | None = None
         self.newest: int | None = None
         self.newest_s: float | None = None
         self._tsamp_s = tsamp_s
@@ -43,7 +46,7 @@ class Arrivals:
                 now_s = time.monotonic() if block.received_s is None else block.received_s
                 self._times_s[slot], self._stops[slot] = now_s, block.stop
                 self._count += 1
-                self.samples += len(block.spectra)
+                self.first = block.start if self.first is None else self.first
                 self.newest, self.newest_s = block.stop, now_s
             yield block
 
@@ -70,7 +73,3 @@ class Arrivals:
         spent_s = float(self._times_s[last] - self._times_s[first])
         sky_s = float(self._stops[last] - self._stops[first]) * self._tsamp_s
         return sky_s / spent_s if spent_s > 0 and sky_s > 0 else 1.0
-
-
-#: Blocks that tell the pace.
-PACED = 64

@@ -31,6 +31,9 @@ from .simulate.pulse import Pulse, PulseShape, reach, shape_pulse
 NOISE_SAMPLES = 2048
 NOISE_EVERY_S = 10.0
 
+#: Part of the channels that must have noise.
+LEAST_ALIVE = 0.5
+
 #: Outliers of more than this are no noise.
 CLIP = 4.0
 
@@ -40,6 +43,9 @@ FIRST_S = 5.0
 #: A pulse is found where it was put in: within so many widths in time and in sweep, and
 #: some samples.
 NEAR_TIME, NEAR_SWEEP, NEAR_SAMPLES = 1.5, 3.0, 4
+
+#: A pulse whose gulps lost no more than this part of their samples could have been found.
+MOST_LOST = 0.1
 
 #: What noise, and neighbours, add to a pulse that was put in.
 BRIGHTER = 1.3
@@ -101,7 +107,7 @@ class Injector:
         tsamp_s = self._header.tsamp_s
         if self._next is None:
             self._next = block.start + math.ceil(FIRST_S / tsamp_s)
-        while self._noise.std is not None and self._next < block.stop:
+        while self._noise.is_known and self._next < block.stop:
             # behind a gap it begins with the block
             self._begin(max(self._next, block.start))
             wait_s = 3600 / self._rate.per_hour * float(self._rng.uniform(0.5, 1.5))
@@ -161,11 +167,11 @@ class Injector:
             reason = injection.found.reason
             return replace(injection, reason=reason)
         last = injection.sample + injection.dm / plan.unit_dm + injection.boxcar_samples
-        lost = sum(
-            one.missing + one.shed + one.masked
-            for one in self._coverage
-            if one.start < last and one.stop > injection.sample
-        )
+        here = [c for c in self._coverage if c.start < last and c.stop > injection.sample]
+        all_of_it = sum(c.stop - c.start for c in here)
+        searched = sum(c.searched for c in here)
+        is_cut = last > max((c.stop for c in self._coverage), default=0)
+        lost = is_cut or all_of_it - searched > MOST_LOST * all_of_it
         return replace(injection, reason="not searched" if lost else "not proposed")
 
 
@@ -177,6 +183,11 @@ class _Noise:
         self._every = math.ceil(NOISE_EVERY_S / header.tsamp_s)
         self._due = 0
         self._held: list[NDArray[np.generic]] = []
+
+    @property
+    def is_known(self) -> bool:
+        """Whether most channels have noise: else nothing could be put in."""
+        return self.std is not None and bool((self.std > 0).mean() > LEAST_ALIVE)
 
     def take(self, block: Block) -> None:
         """Look at a block, if it is time."""
@@ -205,11 +216,12 @@ def noise_of(spectra: NDArray[np.generic]) -> Float32Array:
     std
         Shape (nchans,), 0 where nothing changes or something is not finite.
     """
-    steps = np.diff(spectra.astype(np.float32), axis=0)
     with np.errstate(invalid="ignore", over="ignore"):
-        std = steps.std(axis=0)
-        for _ in range(2):
-            inside = np.abs(steps) <= CLIP * std
+        steps = np.diff(spectra.astype(np.float32), axis=0)
+        inside = np.isfinite(steps)
+        std = np.full(steps.shape[1], np.inf, np.float32)
+        for _ in range(3):
+            inside &= np.abs(steps) <= CLIP * std
             power = np.where(inside, steps * steps, 0).sum(axis=0)
             std = np.sqrt(power / np.maximum(inside.sum(axis=0), 1))
         std = std / np.float32(math.sqrt(2))

@@ -3,7 +3,8 @@
 import logging
 import math
 import time
-from collections.abc import Generator, Sequence
+import zlib
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -28,6 +29,11 @@ log = logging.getLogger(__name__)
 
 #: After an observation that cannot be searched the next one is looked for.
 PAUSE_S = 0.5
+
+#: An input that is out of order is tried again after so long.
+RETRY_S = 5.0
+
+type Pointing = tuple[float | None, float | None]
 
 #: Gulps that are done at the same time, one in each thread: no backlog.
 IN_HAND = 3
@@ -143,6 +149,14 @@ class Observation:
     key: str
     is_live: bool
 
+    def behind_s(self, stop: int | None) -> float:
+        """Sky that came in and is not told; ``stop`` is the last that is."""
+        newest, first = self.arrivals.newest, self.arrivals.first
+        if newest is None or first is None:
+            return 0.0
+        done = first if stop is None else stop
+        return max(newest - done - IN_HAND * self.plan.gulp, 0) * self.plan.header.tsamp_s
+
     @property
     def pace(self) -> float:
         """Seconds of sky that come in a second; files come as they are read."""
@@ -150,10 +164,7 @@ class Observation:
 
     def backlog_s(self, stop: int) -> float:
         """Sky that came after sample ``stop``, but for what is in hand."""
-        newest = self.arrivals.newest
-        if newest is None or not self.is_live:
-            return 0.0
-        return max(newest - stop - IN_HAND * self.plan.gulp, 0) * self.plan.header.tsamp_s
+        return self.behind_s(stop) if self.is_live else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,15 +204,17 @@ class Stream:
         self.name = name
         self.feed = feed
         self.sky = Sky()
-        self._dm_galactic: float | None = None
+        self._galaxy: dict[Pointing, float | None] = {}
         self._config = config
         self._judges = judges
         self._kernel = kernel
         self._current: Observation | None = None
         self._step = 0
+        self._closed = False
 
     def close(self) -> None:
         """Let `tell` end soon, from any thread or signal handler; what is in flight comes out."""
+        self._closed = True
         self.feed.close()
 
     def tell(self) -> Generator[Told]:
@@ -209,15 +222,38 @@ class Stream:
 
         What cannot be searched is told, counted and passed over.
         """
-        for source in self.feed.observations():
-            with closing(source):
-                try:
-                    with naming(lambda key: f"{self.name}: {key}"):
-                        yield from self._observe(source)
-                except MlppaError as error:
-                    log.error("%s: this observation cannot be searched on: %s", self.name, error)
-                    REFUSED.labels(stream=self.name).inc()
-                    _pass_over(source)
+        while not self._closed:
+            try:
+                for source in self.feed.observations():
+                    with closing(source):
+                        yield from self._tell_of(source)
+                return
+            except MlppaError as error:
+                # of the input itself, as of a ring that is none; it may be mended
+                log.error("%s: tried again in %g s: %s", self.name, RETRY_S, error)
+                REFUSED.labels(stream=self.name).inc()
+                _wait(RETRY_S, lambda: self._closed)
+
+    def _tell_of(self, source: Source) -> Generator[Told]:
+        """Search a source to its end; what cannot be planned goes by."""
+        began = True
+        while began and not self._closed:
+            began = False
+            try:
+                with naming(lambda key: f"{self.name}: {key}"):
+                    for told in self._observe(source):
+                        began = True
+                        yield told
+                return
+            except MlppaError as error:
+                log.error("%s: this observation cannot be searched on: %s", self.name, error)
+                REFUSED.labels(stream=self.name).inc()
+            # what has been searched for a while is taken up again behind what was wrong with it
+            began &= source.live
+            _wait(PAUSE_S, lambda: self._closed)
+        if source.live:
+            for _ in source.blocks():
+                pass
 
     def reload(self, config: DaemonConfig, judges: Sequence[Judge], sky: Sky) -> None:
         """Take other thresholds, masks and known sources, at once."""
@@ -238,7 +274,7 @@ class Stream:
         plan = Plan.make(config.search, header, res, live=True)
         OBSERVATIONS.labels(stream=self.name).inc()
         ladder = Ladder(self._rungs(plan))
-        ladder.step = self._step
+        ladder.step = min(self._step, len(ladder.rungs) - 1)
         observation = Observation(
             plan=plan,
             origins=[self._origin(header, judge) for judge in self._judges],
@@ -251,7 +287,7 @@ class Stream:
         self._current = observation
         yield Told(observation)
         queue = max(4, math.ceil(config.watchdog.queue_s / (plan.gulp * header.tsamp_s)))
-        live = Live(queue, observation.arrivals, ladder, self._injector(header), self.name)
+        live = Live(queue, observation.arrivals, ladder, self._injector(observation), self.name)
         parts = Parts(
             source=source,
             plan=plan,
@@ -288,11 +324,12 @@ class Stream:
             model_sha256=judge.classifier.sha256,
             images=self._config.publish.images,
             contexts=partial(self._context, header),
+            threshold=judge.threshold,
         )
 
     def _context(self, header: FilterbankHeader, candidate: Candidate) -> Context:
         found = context(candidate, header, replace(self.sky, galactic=None))
-        galaxy = self._dm_galactic
+        galaxy = self._galaxy.get((header.ra_deg, header.dec_deg))
         excess = None if galaxy is None else candidate.dm - galaxy
         return replace(found, dm_galactic=galaxy, dm_excess=excess)
 
@@ -301,22 +338,25 @@ class Stream:
 
         Until it is known messages go without.
         """
-        self._dm_galactic = None
         model, ra_deg, dec_deg = self.sky.galactic, header.ra_deg, header.dec_deg
-        if model is not None and ra_deg is not None and dec_deg is not None:
-            self._dm_galactic = galactic_dm(ra_deg, dec_deg, model)
+        known = (ra_deg, dec_deg) in self._galaxy
+        if model is not None and ra_deg is not None and dec_deg is not None and not known:
+            self._galaxy[ra_deg, dec_deg] = galactic_dm(ra_deg, dec_deg, model)
 
-    def _injector(self, header: FilterbankHeader) -> Injector | None:
+    def _injector(self, observation: Observation) -> Injector | None:
         wanted = self._config.inject
-        return Injector(_rate(wanted), header, wanted.seed) if wanted.per_hour else None
+        if not wanted.per_hour:
+            return None
+        # every beam and every observation has pulses of its own
+        seed = wanted.seed + zlib.crc32(f"{self.name} {observation.key}".encode())
+        return Injector(_rate(wanted), observation.plan.header, seed)
 
 
-def _pass_over(source: Source) -> None:
-    """Let an observation that is not searched go by: the next one comes behind it."""
-    if source.live:
-        for _ in source.blocks():
-            pass
-    time.sleep(PAUSE_S)
+def _wait(seconds: float, given_up: Callable[[], bool]) -> None:
+    """Wait, but not when told to end."""
+    until_s = time.monotonic() + seconds
+    while not given_up() and time.monotonic() < until_s:
+        time.sleep(0.05)
 
 
 def _rate(wanted: InjectSettings) -> Rate:

@@ -87,6 +87,7 @@ class Search:
             model=card.name,
             model_sha256=self._classifier.sha256,
             images=config.publish.images,
+            threshold=config.search.threshold,
         )
         self.summary: dict[str, Any] = {}
         self.detections: list[DetectionMessage] = []

@@ -11,6 +11,7 @@ from .metrics import CANDIDATES, DETECTIONS, DROPPED, LATENCY_SECONDS, SINK_ERRO
 from .sinks import Sink
 from .sinks.journal import Journal
 from .wire import (
+    CoverageMessage,
     DetectionMessage,
     Message,
     Origin,
@@ -109,6 +110,8 @@ class Publisher:
         Why the journal cannot be written; None while it can.
     pending
         What waits for it.
+    before
+        What an earlier process has looked at last in the run that goes on; None for a new one.
     """
 
     def __init__(self, journal: Journal, outlets: Sequence["Outlet"], patience: int = 0) -> None:
@@ -118,6 +121,7 @@ class Publisher:
         self._patience = patience
         self._key: tuple[str, int] | None = None
         self.pending: list[Message] = []
+        self.before: CoverageMessage | None = None
 
     def begin(self, key: str, times: int) -> None:
         """Let what comes now belong to another run.
@@ -130,15 +134,22 @@ class Publisher:
             How often this process has begun one of this key: the first one goes on with that
             of an earlier process.
         """
+        self.before = None
         self._key = key, times
         self.offer([])
 
     def _begin(self, key: str, times: int) -> None:
-        latest, _, _ = self._journal.run_key.partition("#")
-        if times > 1:
-            self._journal.begin(f"{key}#{times}")
-        elif latest != key:
-            self._journal.begin(key)
+        latest, _, number = self._journal.run_key.partition("#")
+        if latest != key:
+            self._journal.begin(key if times == 1 else f"{key}#{times}")
+        elif times > 1:
+            self._journal.begin(f"{key}#{int(number or 1) + 1}")
+        else:
+            self.before = self._journal.decided()
+
+    def use(self, journal: Journal) -> None:
+        """Go on with another journal: the one before is gone."""
+        self._journal = journal
 
     def catch_up(self) -> None:
         """Send what an earlier process journalled and did not send."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mlppa.arrivals import Arrivals
 from mlppa.config import Plan
-from mlppa.data import Block, Gulp, Report
+from mlppa.data import Block, Budget, Coverage, Gulp, Injection, Report
 from mlppa.dispersion import sweep_s
 from mlppa.gulps import gulps
 from mlppa.inject import Injector, Rate, noise_of
@@ -231,9 +231,36 @@ def test_noise_is_measured_beside_pulses_and_slow_changes() -> None:
     data[1000:1010] += 500
     data[:, 3] = 7
     data[:, 4] = np.nan
+    data[500] = np.nan
+    data[700, 5] = np.inf
     std = noise_of(data)
     assert std[[0, 1, 2, 5, 6, 7]] == pytest.approx(5, rel=0.1)
     assert std[3] == std[4] == 0
+
+
+def test_a_miss_beside_a_few_lost_samples_is_a_miss() -> None:
+    """A stream that loses a percent of its samples could still see."""
+    one = injector(900)
+    one._known = [Injection(sample=5000.0, dm=100.0, width_ms=5.0, snr=20.0, boxcar_samples=5)]
+
+    def told(missing: int) -> str | None:
+        fate = Coverage(
+            start=4096,
+            stop=8192,
+            searched=4096 - missing,
+            masked=0,
+            missing=missing,
+            decided_to=8000,
+        )
+        held = list(one._known)
+        (report,) = one.mark([Report(fate, Budget(dt_s=0, budget_s=4), ())], PLAN.search)
+        one._known = held
+        one._coverage.clear()
+        (put,) = report.injections
+        return put.reason
+
+    assert told(40) == "not proposed"
+    assert told(2000) == "not searched"
 
 
 @pytest.mark.parametrize("nbits", [1, 2, 4, 8, 16, 32])
@@ -256,7 +283,7 @@ def test_arrivals_know_when_samples_came() -> None:
     data = np.zeros((10, 2), np.uint8)
     blocks = [Block(0, data, None, 1.0), Block(10, data, None, 2.0), Block(40, data, None, 5.0)]
     assert len(list(arrivals.note(blocks))) == 3
-    assert arrivals.samples == 30
+    assert arrivals.first == 0
     assert (arrivals.newest, arrivals.newest_s) == (50, 5.0)
     assert [arrivals.received_at(n) for n in (0, 9, 10, 25, 49)] == [1.0, 1.0, 2.0, 5.0, 5.0]
     assert arrivals.received_at(1000) == 5.0

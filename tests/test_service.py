@@ -415,6 +415,70 @@ def test_a_killed_daemon_loses_nothing_and_tells_nothing_twice(daemon: Daemon) -
     assert len(kept) > 5
 
 
+def test_the_time_when_nobody_looked_is_missing(daemon: Daemon) -> None:
+    daemon.start()
+    with Telescope(daemon) as telescope:
+        telescope.play()
+        until(lambda: len(daemon.pulses()) >= 4)
+        assert daemon.stop() == 0
+        daemon.start()
+        telescope.play(start=30_720)
+        until(lambda: len(daemon.pulses()) >= 9)
+        assert daemon.stop() == 0
+    sums = covered(daemon.coverage())
+    assert sums["searched"] == 2 * NSAMPLES
+    assert sums["missing"] == 30_720 - NSAMPLES
+    assert len({m.id for m in daemon.pulses()}) == 10
+
+
+def test_a_sender_that_begins_anew_while_nobody_looks_is_heard(daemon: Daemon) -> None:
+    """Its header and its numbers are those of before: its messages are not."""
+    for times in (1, 2):
+        daemon.start()
+        with Telescope(daemon) as telescope:
+            telescope.play()
+            until(lambda n=times: len(daemon.pulses()) >= 5 * n - 1)  # type: ignore[misc]
+            assert daemon.stop() == 0
+    assert len(daemon.pulses()) == 10
+    assert sum(c.searched for c in daemon.coverage()) == 2 * NSAMPLES
+    assert numbers_rise(daemon.messages())
+
+
+def test_a_journal_that_is_removed_is_begun_again_and_told(daemon: Daemon) -> None:
+    daemon.start()
+    with Telescope(daemon) as telescope:
+        telescope.play()
+        until(lambda: len(daemon.pulses()) >= 4)
+        shutil.rmtree(daemon.folder / "out")
+        until(lambda: "its journal is gone: another one is begun" in daemon.log)
+        telescope.play(start=20_480)
+        until(lambda: len(daemon.pulses()) >= 4)
+        assert daemon.stop() == 0
+    assert numbers_rise(daemon.messages())
+
+
+def test_a_later_observation_is_not_charged_with_what_was_before(daemon: Daemon) -> None:
+    daemon.start()
+    with Telescope(daemon) as telescope:
+        for number in range(3):
+            telescope.play(header=replace(HEADER, source_name=f"number {number}"))
+        until(lambda: len(daemon.pulses()) >= 14)
+        assert daemon.stop() == 0
+    assert all(h.stage_seconds.get("publish", 0.0) < 5 for h in daemon.health())
+
+
+def test_a_replay_goes_round(tmp_path: Path) -> None:
+    write_filterbank(replace(SKY, nsamples=4096), tmp_path / "sky.fil")
+    uri = f"replay:{tmp_path}/sky.fil?speed=8&loop=1"
+    with ended(Daemon(tmp_path, inputs={"b0": uri})) as daemon:
+        daemon.start()
+        until(lambda: daemon.log.count("observation of the sky begins") >= 3)
+        assert daemon.stop() == 0
+    assert len(daemon.pulses()) >= 6
+    # two seconds of sky each, not none
+    assert daemon.log.count("observation of the sky begins") < 8
+
+
 def test_a_folder_is_read_on_where_it_was_decided(tmp_path: Path) -> None:
     incoming = tmp_path / "incoming"
     incoming.mkdir()
@@ -527,6 +591,14 @@ def test_an_open_address_needs_keys(address: str, tmp_path: Path) -> None:
     more = f'[publish]\ndetections = "{address.replace(":0", f":{port}")}"\n'
     if address.startswith("tcp://0"):
         more = f'[publish]\ndetections = "tcp://0.0.0.0:{port}"\n'
+    with ended(Daemon(tmp_path, more)) as daemon:
+        daemon.launch()
+        assert daemon.wait() == 4
+    assert "can be reached from beyond this machine, by anybody" in daemon.log
+
+
+def test_so_does_a_second_one(tmp_path: Path) -> None:
+    more = f'[publish]\nsinks = ["tcp://0.0.0.0:{free_port()}"]\n'
     with ended(Daemon(tmp_path, more)) as daemon:
         daemon.launch()
         assert daemon.wait() == 4

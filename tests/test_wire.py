@@ -106,6 +106,7 @@ SAMPLES: dict[str, Message] = {
     "detection-1-listed": detection_message(listed=ROWS).model_copy(update={"seq": 45}),
     "detection-1-sky": detection_message(known=True).model_copy(update={"seq": 46}),
     "coverage-1": cov_message(12).model_copy(update={"seq": 43}),
+    "coverage-1-threshold": cov_message(12).model_copy(update={"seq": 49, "threshold": 6.5}),
     "health-1": HEALTH,
     "injection-1": INJECTION,
 }
@@ -120,6 +121,9 @@ def test_old_messages_are_read_for_ever(name: str) -> None:
         newer: dict[str, Any] = dict(SKYLESS)
         newer |= {} if "listed" in json.loads(golden) else LISTLESS
         newer |= {} if "f_lo_mhz" in json.loads(golden) else BANDLESS
+        assert json.loads(encode(decode(golden))) == json.loads(golden) | newer
+    elif isinstance(SAMPLES[name], CoverageMessage):
+        newer = {} if "threshold" in json.loads(golden) else {"threshold": None}
         assert json.loads(encode(decode(golden))) == json.loads(golden) | newer
     else:
         assert encode(decode(golden)) == golden

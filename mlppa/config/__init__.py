@@ -264,6 +264,7 @@ class LifeSettings(_Section):
     silent_s: Annotated[Positive, Field(le=86400)] = 5.0
     stop_s: Annotated[Positive, Field(le=3600)] = 20.0
     keep_messages: Annotated[int, Field(ge=1000)] = 2_000_000
+    pictures_gib: Annotated[Positive, Field(le=1e6)] = 10.0
     log: Literal["text", "json"] = "text"
 
 
@@ -307,6 +308,25 @@ class DaemonConfig(Config):
         if bool(self.input) == bool(self.streams):
             cause = "both input and streams are given" if self.input else "there is no input"
             raise told(cause, 'give input = ["…"], or a section [streams.NAME] for every beam')
+        return self
+
+    @field_validator("header")
+    @classmethod
+    def _is_a_header(cls, header: HeaderSettings | None) -> HeaderSettings | None:
+        if header is not None:
+            try:
+                FilterbankHeader(**header.model_dump())
+            except InputError as error:
+                raise told(error.cause, error.remedy) from error
+        return header
+
+    @model_validator(mode="after")
+    def _puts_in_what_is_searched(self) -> Self:
+        for key, most in (("dm", self.search.dm_max), ("width_ms", self.search.width_max_ms)):
+            highest = getattr(self.inject, key)[1]
+            if self.inject.per_hour and highest > most:
+                cause = f"inject.{key} goes up to {highest:g}, and the search to {most:g}"
+                raise told(cause, "put in what would be found, or search farther")
         return self
 
     @property

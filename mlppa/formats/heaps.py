@@ -65,6 +65,8 @@ def read_stream_header(text: bytes) -> FilterbankHeader:
         missing = [name for name in ("nchans", "fch1_mhz", "foff_mhz", "tsamp_s", "tstart_mjd")]
         cause = f"it misses {', '.join(name for name in missing if name not in values)}"
         raise InputError("header", cause, _MEND) from error
+    if header.beam < 0:
+        raise InputError("header", f"beam is {header.beam}", _MEND)
     if header.nbits not in (1, 2, 4, 8, 16, 32):
         raise InputError("header", f"nbits is {header.nbits}", _MEND)
     return header

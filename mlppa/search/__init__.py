@@ -179,7 +179,7 @@ def search(
     """
     history, waiting = History(), Waiting(plan)
     none = [np.empty(0, TRIGGER)] * len(plan.plans)
-    stop = None
+    stop, least = None, plan.threshold
     for gulp in gulps:
         least = plan.threshold if gate is None else gate()
         if stop is None and gulp.shed is not None:
@@ -198,7 +198,7 @@ def search(
         yield Searched(_coverage(gulp, plan, len(new), storm), new, history)
         stop = gulp.last
     if stop is not None:
-        new, storm = waiting.settle(none, np.inf, history, plan.hold, plan.threshold)
+        new, storm = waiting.settle(none, np.inf, history, plan.hold, least)
         yield Searched(_end(stop, len(new), storm), new, history)
 
 

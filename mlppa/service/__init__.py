@@ -21,6 +21,7 @@ from ..live import Judge, Observation, Stream, Told, load_judges, read_sky
 from ..publish import Outlet
 from ..results import draw_pulses, write_cutouts
 from ..sinks import open_sink
+from ..sinks.folder import FolderSink
 from ..sinks.journal import Journal, JournalReader
 from ..sources import Resumable, open_feed
 from ..warmup import warm_up
@@ -88,6 +89,7 @@ class Daemon:
         self._judges: list[Judge] = []
         self._sky = Sky()
         self._pages: Pages | None = None
+        self._pictures: FolderSink | None = None
         self._notifier = Notifier()
         self._stop_by_s: float | None = None
         self._wants_reload = False
@@ -95,6 +97,7 @@ class Daemon:
         self._trimmed_s = time.monotonic()
         self._drawn_s = time.monotonic()
         self._ready = False
+        self._stack = ExitStack()
 
     def stop(self) -> None:
         """End soon, from any thread or signal handler: what is in flight still comes out."""
@@ -110,6 +113,7 @@ class Daemon:
     def run(self) -> None:
         """Run until `stop`, or until every input has ended."""
         with ExitStack() as stack:
+            self._stack = stack
             self._open(stack)
             self._ready = True
             status = f"{len(self._streams)} streams"
@@ -133,6 +137,9 @@ class Daemon:
 
         config = self.config
         make_folder(config.output)
+        if config.publish.images or config.publish.cutouts:
+            budget_bytes = config.life.pictures_gib * 2**30
+            self._pictures = stack.enter_context(closing(FolderSink(config.output, budget_bytes)))
         stack.callback(self._notifier.close)
         if config.life.http is not None:
             answers = {"/healthz": self._is_well, "/readyz": self._is_ready}
@@ -166,22 +173,28 @@ class Daemon:
         gc.freeze()
 
     def _open_sinks(self, stack: ExitStack) -> Iterator["Sink"]:
-        from ..sinks.zmq import ReplayServer, ZmqSink
+        from ..sinks.zmq import ReplayServer
 
         wanted = self.config.publish
         keys = wanted.keys
-        for address in (wanted.detections, wanted.replay):
+        for address in (wanted.detections, wanted.replay, *wanted.sinks):
             if address is not None and keys is None and not wanted.open:
                 refuse_open(address, "publish.key and publish.clients")
         if wanted.replay is not None:
             paths = {name: journal_path(self.config, name) for name in self.config.inputs}
             stack.enter_context(ReplayServer(paths, wanted.replay, keys))
-        if wanted.detections is not None and wanted.detections.startswith(("tcp:", "ipc:")):
-            yield stack.enter_context(closing(ZmqSink(wanted.detections, keys)))
-        elif wanted.detections is not None:
-            yield stack.enter_context(closing(open_sink(wanted.detections)))
+        if wanted.detections is not None:
+            yield self._open_sink(wanted.detections, stack)
         for uri in wanted.sinks:
-            yield stack.enter_context(closing(open_sink(uri)))
+            yield self._open_sink(uri, stack)
+
+    def _open_sink(self, uri: str, stack: ExitStack) -> "Sink":
+        """Open a sink; one that others can reach has keys, if there are any."""
+        from ..sinks.zmq import ZmqSink
+
+        keys = self.config.publish.keys
+        is_zmq = uri.startswith(("tcp:", "ipc:"))
+        return stack.enter_context(closing(ZmqSink(uri, keys) if is_zmq else open_sink(uri)))
 
     def _sent(self) -> Generator[_Done]:
         """Take in what streams tell, send it, and see to everything else now and then."""
@@ -206,7 +219,9 @@ class Daemon:
     def _take(self, name: str, told: Told) -> Iterator[_Done]:
         self._beams[name].take(told)
         report = told.report
-        if report is None or any(d.picture is not None for d in report.detections):
+        # synthetic pulses are drawn even where no pictures are wanted
+        due = time.monotonic() - self._drawn_s >= DRAW_EVERY_S
+        if report is None or due or any(d.picture is not None for d in report.detections):
             yield _Done(name, told.observation, report)
 
     def _tend(self) -> None:
@@ -226,8 +241,23 @@ class Daemon:
             states = ", ".join(f"{one.name} {one.state}" for one in self._beams.values())
             self._notifier.tell(WATCHDOG=1, STATUS=states)
 
+    def _begin_journal_again(self, name: str) -> None:
+        """Begin another journal where the one that is open has been removed."""
+        try:
+            make_folder(self.config.output)
+            journal = Journal(self._journals[name].path, name, None)
+        except SinkError as error:
+            log.error("%s: its journal is gone, and there can be no other: %s", name, error)
+            return
+        log.error("%s: its journal is gone: another one is begun, numbers begin anew", name)
+        self._journals[name] = self._stack.enter_context(closing(journal))
+        self._beams[name].begin_anew(journal)
+
     def _trim(self) -> None:
-        for name, journal in self._journals.items():
+        for name, journal in [*self._journals.items()]:
+            if not journal.is_there:
+                self._begin_journal_again(name)
+                continue
             try:
                 journal.forget(self.config.life.keep_messages)
             except SinkError as error:
@@ -243,8 +273,12 @@ class Daemon:
             if changed:
                 remedy = "restart for these"
                 raise ConfigError("the configuration", f"{', '.join(changed)} changed", remedy)
-            self._judges = load_judges(config)
+            judges = load_judges(config)
+            if max(j.classifier.res for j in judges) > max(j.classifier.res for j in self._judges):
+                cause = "a network with more pixels than there is room for"
+                raise ConfigError("watchdog.ladder", cause, "restart for it")
             self._sky = read_sky(config, self._sky)
+            self._judges = judges
         except MlppaError as error:
             log.error("nothing is reloaded: %s", error)
         else:
@@ -270,12 +304,12 @@ class Daemon:
 
     def _see_to(self, done: _Done) -> None:
         """See to what may take its time; a picture that cannot be written is only told."""
-        if done.report is None:
-            self._streams[done.stream].ask_galaxy(done.observation.plan.header)
-            return
+        self._streams[done.stream].ask_galaxy(done.observation.plan.header)
         if time.monotonic() - self._drawn_s >= DRAW_EVERY_S:
             self._drawn_s = time.monotonic()
             self._draw_recovery()
+        if done.report is None:
+            return
         origin, wanted = done.observation.origins[done.report.rung], self.config.publish
         try:
             if wanted.cutouts:
@@ -283,11 +317,13 @@ class Daemon:
             if wanted.images:
                 for _ in draw_pulses(done.report, origin, self.config.output):
                     pass
+            if self._pictures is not None:
+                self._pictures.look()
         except SinkError as error:
             log.warning("no picture: %s", error)
 
     def _stuck(self) -> list[str]:
-        return [name for name, beam in self._beams.items() if beam.stuck_s() > STUCK_S]
+        return [name for name, beam in [*self._beams.items()] if beam.stuck_s() > STUCK_S]
 
     def _is_well(self) -> tuple[bool, dict[str, Any]]:
         """Tell whether it does what it should, whatever comes in."""
@@ -300,12 +336,12 @@ class Daemon:
     def _is_ready(self) -> tuple[bool, dict[str, Any]]:
         """Tell whether all streams receive data and search them."""
         ready = self._ready and all(
-            beam.state in ("live", "late", "insensitive") for beam in self._beams.values()
+            beam.state in ("live", "late", "insensitive") for beam in [*self._beams.values()]
         )
         return ready, {"ready": ready, "streams": self._described()}
 
     def _described(self) -> dict[str, Any]:
-        return {name: beam.described() for name, beam in self._beams.items()}
+        return {name: beam.described() for name, beam in [*self._beams.items()]}
 
 
 def journal_path(config: DaemonConfig, stream: str) -> Path:

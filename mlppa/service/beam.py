@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from ..config import DaemonConfig
-from ..data import Report
+from ..data import Budget, Coverage, Report
 from ..live import Observation, Told
 from ..metrics import (
     BACKLOG_SECONDS,
@@ -23,7 +23,7 @@ from ..metrics import (
 from ..publish import Outlet, Publisher, messages_of
 from ..sinks.journal import Journal
 from ..watchdog import Limits, Watchdog
-from ..wire import HealthMessage, Message, now
+from ..wire import HealthMessage, Message, Origin, now, printable
 from .resume import Resumed
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Beam:
         self.name = name
         self.state: State = "waiting"
         self.observation: Observation | None = None
-        self.told_s = self._began_s = time.monotonic()
+        self.told_s = self._began_s = self._observed_s = time.monotonic()
         self.sums = dict.fromkeys(FATES, 0)
         self.steps = {"down": 0, "up": 0}
         self.latest: tuple[bool, ...] = ()
@@ -104,6 +104,8 @@ class Beam:
         origin = observation.origins[report.rung]
         if self._resumed is not None:
             report = self._resumed.fresh(report, origin.header)
+        else:
+            self._join(report, origin)
         fresh = self.publisher.offer(messages_of(report, origin, arrivals.received_at))
         self.told_s = time.monotonic()
         self._spent["publish"] += self.told_s - began_s
@@ -118,6 +120,29 @@ class Beam:
         self._judge(report, observation, told.seconds | self._spent)
         self.look()
         return fresh
+
+    def _join(self, report: Report, origin: Origin) -> None:
+        """Tell what was missed while nobody looked; a counter set back is another run."""
+        before, self.publisher.before = self.publisher.before, None
+        start = report.coverage.start
+        if before is None or start == before.stop:
+            return
+        if start < before.stop:
+            key = self.observation.key if self.observation else ""
+            self.publisher.begin(key, 2)
+            return
+        missing = start - before.stop
+        gap = Coverage(
+            start=before.stop,
+            stop=start,
+            searched=0,
+            masked=0,
+            missing=missing,
+            decided_to=before.stop,
+        )
+        unseen = Report(gap, Budget(dt_s=0.0, budget_s=0.0), ())
+        self.publisher.offer(messages_of(unseen, origin))
+        self.sums["missing"] += missing
 
     def look(self) -> None:
         """See in which state the stream is, and say so when it is another one, or time."""
@@ -142,6 +167,12 @@ class Beam:
     def reload(self, config: DaemonConfig) -> None:
         """Take other settings."""
         self._config = config
+
+    def begin_anew(self, journal: Journal) -> None:
+        """Go on with a journal that knows nothing."""
+        self.publisher.use(journal)
+        if self.observation is not None:
+            self.publisher.begin(self.observation.key, 1)
 
     def tell_health(self, news: str = "") -> None:
         """Journal and send how the stream fares."""
@@ -201,7 +232,8 @@ class Beam:
 
     def stuck_s(self) -> float:
         """Give the seconds for which data have waited and nothing was told."""
-        if self.observation is None or not self._backlog_s():
+        stop = self._report.coverage.stop if self._report else None
+        if self.observation is None or not self.observation.behind_s(stop):
             return 0.0
         return time.monotonic() - self.told_s
 
@@ -214,7 +246,7 @@ class Beam:
         log.info(
             "%s: observation of %s begins: %d channels, %.6g to %.6g MHz, %.6g us, MJD %.6f",
             self.name,
-            header.source_name or "the sky",
+            printable(header.source_name) or "the sky",
             header.nchans,
             header.f_lo_mhz,
             header.f_hi_mhz,
@@ -225,7 +257,8 @@ class Beam:
         limits = Limits(wanted.late, wanted.recovered, wanted.smooth_s, wanted.patience_s)
         self._watchdog = Watchdog(limits, observation.ladder)
         self.observation, self._report = observation, None
-        self._seconds = {}
+        self._seconds, self._spent = {}, {"publish": 0.0}
+        self.told_s = self._observed_s = time.monotonic()
 
     def _judge(self, report: Report, observation: Observation, seconds: dict[str, float]) -> None:
         watchdog = self._watchdog
@@ -272,7 +305,9 @@ class Beam:
         if self.observation is None:
             return "waiting", "no observation has begun"
         quiet_s = self.quiet_s()
-        if quiet_s is None or quiet_s > self._config.life.silent_s:
+        if quiet_s is None:
+            quiet_s = time.monotonic() - self._observed_s
+        if quiet_s > self._config.life.silent_s:
             return "silent", "no data come; is the sender there?"
         if self._watchdog is not None and self._watchdog.late:
             return "late", f"{self._watchdog.ratio:.0%} of real time is needed"

@@ -24,6 +24,10 @@ RETRY_S = 10.0
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say little of who went away in the middle."""
+        log.debug("a request of %s came to nothing", client_address, exc_info=True)
+
 
 class _Quiet(WSGIRequestHandler):
     timeout = 10

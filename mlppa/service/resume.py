@@ -52,7 +52,9 @@ class Resumed:
     def _is_told(self, one: Detection, header: FilterbankHeader) -> bool:
         found = one.candidate
         mjd = header.mjd(found.sample * header.tsamp_s)
-        if mjd < self._decided_mjd:
+        # what is older by far is of a file that came late: nobody has seen it
+        since_s = (self._decided_mjd - mjd) * SECONDS_PER_DAY
+        if 0 < since_s <= 2 * OVERLAP_S:
             return True
         unit_dm = dm_per_sample(header.freqs_mhz, header.tsamp_s)
         for told_mjd, dm, width_ms in self._told:

@@ -107,19 +107,20 @@ class FolderSink:
         self._budget_bytes = budget_bytes
         self._behind = Behind(self._prune, sink=self.name, about=f"folder {path}", depth=1)
         self._looked_s, self._waits = -inf, False
-        self._look()
+        self.look()
 
     def send(self, message: Message) -> None:
         """Write one detection; every message is an occasion to look at the budget."""
         if isinstance(message, DetectionMessage):
             write_once(self.path / f"{message.id}.json", encode(message) + b"\n")
-        self._look()
+        self.look()
 
     def close(self) -> None:
         """Finish looking at the budget."""
         self._behind.close(PATIENCE_S)
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """See to the budget, if it is time, behind whoever calls."""
         now_s = time.monotonic()
         if now_s - self._looked_s >= GRACE_S and not self._waits:
             self._looked_s, self._waits = now_s, True

@@ -36,6 +36,9 @@ PIPE_BYTES = 1 << 16
 #: How often to look whether a program has ended that left its stderr to another one.
 LOOK_S = 0.05
 
+#: How long the programs that are still to be run may take at the end.
+PATIENCE_S = 5.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
@@ -111,8 +114,11 @@ class HookSink:
             self._behind.put(message)
 
     def close(self) -> None:
-        """Let what waits be run, for as long as one run may take; then kill what runs."""
-        self._behind.close(self._program.timeout_s)
+        """Let what waits be run, for as long as one run may take; then kill what runs.
+
+        But whoever ends must not wait for it for long.
+        """
+        self._behind.close(min(self._program.timeout_s, PATIENCE_S))
         # It may be between two programs: the last one begins at the latest now.
         until_s = time.monotonic() + 1
         while self._behind.alive(0.05) and time.monotonic() < until_s:

@@ -7,6 +7,7 @@ its ``-wal`` and ``-shm`` (SQLite's) and ``.lock`` (ours: one writer).
 """
 
 import logging
+import os
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -233,6 +234,7 @@ class Journal(JournalReader):
             try:
                 self._prepare()
                 self._begin(stream, run_key, logging.WARNING)
+                self._inode = self.path.stat().st_ino
             except BaseException:
                 self._database.close()
                 raise
@@ -287,6 +289,16 @@ class Journal(JournalReader):
     def begin(self, run_key: str) -> None:
         """Begin another run of the stream, unless the latest one has the same key."""
         self._begin(self.stream, run_key, logging.INFO)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether its name, and that of its lock, still mean the files that are open."""
+        try:
+            lock = os.fstat(self._lock.fileno())
+            named = self.path.with_name(f"{self.path.name}.lock").stat()
+            return os.path.samestat(lock, named) and self.path.stat().st_ino == self._inode
+        except OSError:
+            return False
 
     @property
     def run_key(self) -> str:

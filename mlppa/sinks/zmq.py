@@ -5,6 +5,7 @@ why every message has a number, and why `ReplayServer` stands beside the publish
 """
 
 import errno
+import logging
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,8 @@ from ..wire import (
 )
 from ..wire.address import ADDRESS_REMEDY
 from .journal import JournalReader
+
+log = logging.getLogger(__name__)
 
 #: Messages that wait for one slow subscriber before it loses some: about 10 MB.
 SUBSCRIBER_QUEUE = 10_000
@@ -147,6 +150,9 @@ class ReplayServer:
                     self._socket.send_multipart([*envelope, *answer(self._journals, request)])
                 except zmq.ContextTerminated:
                     return
+                except zmq.ZMQError as error:
+                    # of one client: the others are answered
+                    log.warning("%s: a request is not answered (%s)", self.endpoint, error)
 
 
 def answer(journals: Path | str | Mapping[str, Path], request: bytes) -> list[bytes]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from urllib.parse import urlencode
 
@@ -18,7 +18,7 @@ from .pace import Pace, cut, heap_samples
 READ_AHEAD = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Round:
     """One time through the file: a live `Source`."""
 
@@ -26,9 +26,9 @@ class Round:
     recorded: Source
     pace: Pace
     offset: int
-
-    live = True
-    nsamples = None
+    live: bool = field(default=True, init=False)
+    nsamples: int | None = field(default=None, init=False)
+    _closed: bool = field(default=False, init=False)
 
     def blocks(self) -> Iterator[Block]:
         """Give heaps of about 20 ms, each when its last sample would have been recorded."""
@@ -41,15 +41,14 @@ class Round:
                     if self.pace.wait(quiet_s) is None:
                         return
                     yield Block(given.stop, heap.spectra[:0], received_s=self.pace.clock())
-                if self.pace.wait(due_s) is None:
+                if self.pace.wait(due_s) is None or self._closed:
                     return
                 given = replace(heap, received_s=self.pace.clock())
                 yield given
 
     def close(self) -> None:
-        """Let `blocks` end within a tenth of a second."""
-        self.pace.stop()
-        self.recorded.close()
+        """Let `blocks` end with the heap at hand; other rounds come behind it."""
+        self._closed = True
 
 
 class ReplayFeed:

@@ -8,7 +8,7 @@ one is added. So whoever writes knows exactly the fields of its version, and
 whoever reads ignores the fields that it does not know.
 """
 
-from .build import Origin, coverage_message, detection_message, injection_message, now
+from .build import Origin, coverage_message, detection_message, injection_message, now, printable
 from .codec import decode, encode, json_schemas, message_id, read, topic, write_json_schemas
 from .messages import (
     REPLAY_LIMIT,
@@ -41,6 +41,7 @@ __all__ = [
     "json_schemas",
     "message_id",
     "now",
+    "printable",
     "read",
     "topic",
     "write_json_schemas",

@@ -58,6 +58,8 @@ class Origin:
         True when a picture is made of every pulse.
     contexts
         Gives what is known of the direction and DM of a candidate.
+    threshold
+        S/N from which peaks are candidates.
 
     Raises
     ------
@@ -71,6 +73,7 @@ class Origin:
     model_sha256: str
     images: bool = False
     contexts: Contexts = no_context
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(STREAM_PATTERN, self.stream):
@@ -127,7 +130,7 @@ def detection_message(
         fch1_mhz=header.fch1_mhz,
         foff_mhz=header.foff_mhz,
         **_edges(found, header),
-        source_name=_printable(header.source_name),
+        source_name=printable(header.source_name),
         injected=detection.injected,
         image=f"{identity}.png" if origin.images and is_pulse else None,
         latency_s=None if latency_s is None else _plain(max(latency_s, 0.0), 6),
@@ -145,7 +148,7 @@ def _known(context: Context) -> dict[str, Any]:
     """Give the fields of a context."""
     name, galactic, excess = context.known_source, context.dm_galactic, context.dm_excess
     return {
-        "known_source": None if name is None else _printable(name),
+        "known_source": None if name is None else printable(name),
         "dm_galactic": None if galactic is None else _plain(galactic, 3),
         "dm_excess": None if excess is None else _plain(excess, 3),
     }
@@ -160,10 +163,10 @@ def listed_message(listed: Listed, header: FilterbankHeader) -> ListedMessage:
     if width_ms is None and listed.width_samples is not None:
         width_ms = listed.width_samples * header.tsamp_s * 1e3
     return ListedMessage(
-        path=_printable(listed.path, LONGEST_PATH),
+        path=printable(listed.path, LONGEST_PATH),
         line=listed.line,
-        beam=None if listed.beam is None else _printable(listed.beam),
-        file=None if listed.file is None else _printable(listed.file, LONGEST_PATH),
+        beam=None if listed.beam is None else printable(listed.beam),
+        file=None if listed.file is None else printable(listed.file, LONGEST_PATH),
         mjd=mjd,
         dm=_plain(listed.dm, 6),
         width_ms=None if width_ms is None else _plain(width_ms, 9),
@@ -202,6 +205,7 @@ def coverage_message(
         detections=detections,
         dt_s=_plain(budget.dt_s, 6),
         budget_s=_plain(budget.budget_s, 6),
+        threshold=origin.threshold,
     )
 
 
@@ -276,5 +280,6 @@ def _plain(value: float, decimals: int) -> float:
     return round(float(value), decimals) + 0.0
 
 
-def _printable(name: str, longest: int = LONGEST_NAME) -> str:
+def printable(name: str, longest: int = LONGEST_NAME) -> str:
+    """Give a name without what could do something to a terminal or a log, and not too long."""
     return "".join(c if c.isprintable() else "?" for c in name)[:longest]

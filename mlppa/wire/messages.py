@@ -198,6 +198,8 @@ class CoverageMessage(_Message):
     """New seconds of sky that the batch stands for; real time holds while dt_s is less."""
     created: Created
     """When this message was written, ISO 8601, UTC."""
+    threshold: Positive | None = None
+    """S/N from which peaks were candidates; null in messages older than this field."""
 
     @model_validator(mode="after")
     def _samples_add_up(self) -> Self:
