@@ -45,7 +45,13 @@ def over_spead() -> str:
     return f"spead://127.0.0.1:{free_port()}?beam=0"
 
 
-NETWORK: list[Callable[[], str]] = [over_spead]
+def over_zmq() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"zmq://127.0.0.1:{probe.getsockname()[1]}"
+
+
+NETWORK: list[Callable[[], str]] = [over_spead, over_zmq]
 
 
 @pytest.fixture(params=NETWORK, ids=lambda make: make.__name__)
