@@ -8,12 +8,17 @@ import typer
 
 from .options import Debug
 
+#: What ends it.
+STOPS = (signal.SIGTERM, signal.SIGINT)
+
 
 def run(
     config: Annotated[Path, typer.Argument(readable=False, help="A configuration file (TOML).")],
     debug: Debug = False,
 ) -> None:
     """Search live streams until told to stop (SIGTERM); SIGHUP reads thresholds again."""
+    # it would end us before there is anything to read again
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from ..service import open_daemon
     from ..service.logs import set_up
 
@@ -22,10 +27,11 @@ def run(
 
     def stop(number: int, _: object) -> None:
         # a second one ends us at once
-        signal.signal(number, signal.SIG_DFL)
+        for one in STOPS:
+            signal.signal(one, signal.SIG_DFL)
         daemon.stop()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOPS:
         signal.signal(number, stop)
     signal.signal(signal.SIGHUP, lambda *_: daemon.reload())
     daemon.run()

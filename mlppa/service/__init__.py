@@ -103,6 +103,7 @@ class Daemon:
         """End soon, from any thread or signal handler: what is in flight still comes out."""
         if self._stop_by_s is None:
             self._stop_by_s = time.monotonic() + self.config.life.stop_s
+            self._notifier.tell(STOPPING=1)
         for stream in self._streams.values():
             stream.close()
 
@@ -126,7 +127,6 @@ class Daemon:
                 # what is sent is safe; a picture more is not worth a kill
                 if self._stop_by_s is None or time.monotonic() < self._stop_by_s:
                     self._see_to(done)
-            self._notifier.tell(STOPPING=1)
             self._draw_recovery()
             log.info("ended: all that came is told")
 
