@@ -121,6 +121,8 @@ def watch(pid: int, seen: list[tuple[float, float, int, int]], done: list[bool])
         except OSError:
             return
         facts = dict(line.split(":", 1) for line in status.splitlines())
+        if "VmRSS" not in facts:  # it has ended
+            return
         rss_mib = int(facts["VmRSS"].split()[0]) / 1024
         seen.append((time.monotonic(), rss_mib, files, int(facts["Threads"])))
         time.sleep(1.0)
