@@ -206,6 +206,8 @@ class Telescope:
             if not without[0] <= block.start < without[1]:
                 self.player.send(replace(block, start=start + block.start))
                 time.sleep(pause_s)
+        # what was sent is on its way: a daemon that is stopped now would not hear it
+        time.sleep(0.3)
 
 
 class Ear:
