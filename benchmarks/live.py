@@ -30,6 +30,7 @@ import zmq
 
 from mlppa.data import FilterbankHeader
 from mlppa.dispersion import sweep_s
+from mlppa.metrics import FATES
 from mlppa.simulate import Population, Pulse, random_sky, read_truth, write_filterbank
 from mlppa.simulate.files import truth_path
 from mlppa.simulate.match import match
@@ -227,10 +228,7 @@ def judge(
         last_s = bottom_s + found.width_ms / 2e3
         left_s = played["t0_monotonic_s"] + last_s / played["speed"]
         latency_s.append(arrived[found.id] - left_s)
-    sums = {
-        fate: sum(getattr(c, fate) for c in heard.coverage)
-        for fate in ("searched", "masked", "missing", "shed")
-    }
+    sums = {fate: sum(getattr(c, fate) for c in heard.coverage) for fate in FATES}
     first, last = heard.coverage[0].start, max(c.stop for c in heard.coverage)
     latency = np.array(latency_s)
     return {

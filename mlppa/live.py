@@ -328,10 +328,8 @@ class Stream:
         )
 
     def _context(self, header: FilterbankHeader, candidate: Candidate) -> Context:
-        found = context(candidate, header, replace(self.sky, galactic=None))
         galaxy = self._galaxy.get((header.ra_deg, header.dec_deg))
-        excess = None if galaxy is None else candidate.dm - galaxy
-        return replace(found, dm_galactic=galaxy, dm_excess=excess)
+        return context(candidate, header, self.sky, galaxy)
 
     def ask_galaxy(self, header: FilterbankHeader) -> None:
         """Find out the DM of the Galaxy, which takes seconds: no stream may wait for it.

@@ -17,7 +17,7 @@ from .gulps import gulps
 from .images import cut_images
 from .inject import Injector
 from .listed import Place, join
-from .metrics import SAMPLES
+from .metrics import FATES, SAMPLES
 from .search import look, search
 from .sources import Source
 from .stopwatch import Stopwatch
@@ -186,12 +186,6 @@ def _processors() -> int:
 def account(reports: Iterable[Report]) -> Iterator[Report]:
     """Count in the metrics what became of every sample."""
     for report in reports:
-        c = report.coverage
-        for fate, samples in (
-            ("searched", c.searched),
-            ("masked", c.masked),
-            ("missing", c.missing),
-            ("shed", c.shed),
-        ):
-            SAMPLES.labels(fate=fate).inc(samples)
+        for fate in FATES:
+            SAMPLES.labels(fate=fate).inc(getattr(report.coverage, fate))
         yield report

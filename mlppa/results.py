@@ -18,6 +18,7 @@ from .data import Report
 from .disk import is_file, write_whole
 from .errors import SinkError
 from .formats.panels import fetch_facts, write_fetch
+from .metrics import FATES
 from .sinks import Sink, open_sink
 from .sinks.journal import Journal
 from .stopwatch import Stopwatch
@@ -107,7 +108,7 @@ class Tally:
         self.wall_s = 0.0
         self.first: int | None = None
         self.last = 0
-        self.samples = dict.fromkeys(("searched", "masked", "missing", "shed"), 0)
+        self.samples = dict.fromkeys(FATES, 0)
         self.storms = 0
 
     def count(self, reports: Iterable[Report]) -> Iterator[Report]:

@@ -145,7 +145,7 @@ def fates(metric_delta: type[MetricDelta]) -> Callable[[], dict[str, float]]:
     return lambda: {fate: count() for fate, count in grown.items() if count()}
 
 
-def check(reader: Reader, spectra: NDArray[Any], first: int = 0, number: int = 0) -> None:
+def assert_read(reader: Reader, spectra: NDArray[Any], first: int = 0, number: int = 0) -> None:
     """All of it came, in order, once, without a gap."""
     reader.wait(len(spectra), number)
     np.testing.assert_array_equal(reader.spectra(number), spectra)
@@ -162,7 +162,7 @@ def test_files_that_are_moved_in_are_joined(
     for name, (start, stop) in {"b.fil": (0, 20), "c.fil": (20, 21), "a.fil": (21, 48)}.items():
         move_in(folder, name, SPECTRA[start:stop], later(STREAM, start))
         reader.wait(stop)
-    check(reader, SPECTRA)
+    assert_read(reader, SPECTRA)
     assert reader.headers == [replace(STREAM, telescope="Fake")]
     assert counted() == {"read": 2}  # the last one may still grow
     times = [block.received_s for block in reader.filled()]
@@ -184,7 +184,7 @@ def test_what_is_there_comes_by_date_and_not_by_name(
         name = f"{(number * 7) % 48:02}.fil"
         write_fil(folder / name, SPECTRA[number : number + 1], later(STREAM, number))
     reader = reading()
-    check(reader, SPECTRA)
+    assert_read(reader, SPECTRA)
     eventually(lambda: read() == 48)
     assert len(reader.headers) == 1
 
@@ -200,7 +200,7 @@ def test_a_file_is_followed_while_it_grows(
     for start, stop in itertools.pairwise(cuts):
         append(path, raw[start:stop])
         reader.wait(max(0, stop - len(HEAD)) // NCHANS)
-    check(reader, SPECTRA)
+    assert_read(reader, SPECTRA)
     assert not caplog.records
 
 
@@ -217,7 +217,7 @@ def test_quiet_is_told_once_each_time(
     lengths = [len(block.spectra) for block in reader.blocks[0]]
     assert lengths == [20, 0, 28, 0]
     assert [block.start for block in reader.blocks[0]] == [0, 20, 20, 48]
-    check(reader, SPECTRA)
+    assert_read(reader, SPECTRA)
     # a folder is not live: what comes later is not too late
     (gulp,) = gulps((block for block in reader.blocks[0] if len(block.spectra)), 64)
     assert gulp.missing == 0
@@ -251,8 +251,8 @@ def test_what_does_not_continue_begins_another_observation(
     move_in(folder, "a.fil", SPECTRA)
     reader.wait(48)
     move_in(folder, "b.fil", SPECTRA[:30], stream)
-    check(reader, SPECTRA[:30], number=1)
-    check(reader, SPECTRA)
+    assert_read(reader, SPECTRA[:30], number=1)
+    assert_read(reader, SPECTRA)
     assert reader.headers[1] == replace(stream, telescope="Fake")
 
 
@@ -261,7 +261,7 @@ def test_a_later_file_ends_one_that_may_still_grow(folder: Path, reading: Open) 
     write_fil(folder / "a.fil", SPECTRA[:20])
     reader.wait(20)
     write_fil(folder / "b.fil", SPECTRA[20:], later(STREAM, 20))
-    check(reader, SPECTRA)
+    assert_read(reader, SPECTRA)
 
 
 def test_the_end_of_a_file_may_come_after_the_beginning_of_the_next(
@@ -274,7 +274,7 @@ def test_the_end_of_a_file_may_come_after_the_beginning_of_the_next(
     write_fil(folder / "b.fil", SPECTRA[20:], later(STREAM, 20))
     time.sleep(0.05)
     append(path, SPECTRA[10:20].tobytes())
-    check(reader, SPECTRA)
+    assert_read(reader, SPECTRA)
 
 
 def test_files_that_come_fast_do_not_hold_each_other_up(folder: Path, reading: Open) -> None:
@@ -285,7 +285,7 @@ def test_files_that_come_fast_do_not_hold_each_other_up(folder: Path, reading: O
         time.sleep(0.03)
         if number == 20:
             assert reader.count() > 10
-    check(reader, SPECTRA)
+    assert_read(reader, SPECTRA)
 
 
 def test_an_earlier_file_waits_until_the_other_is_finished(folder: Path, reading: Open) -> None:
@@ -296,8 +296,8 @@ def test_an_earlier_file_waits_until_the_other_is_finished(folder: Path, reading
     for start in range(20, 48):
         append(path, SPECTRA[start : start + 1].tobytes())
         time.sleep(SETTLE_S / 10)
-    check(reader, SPECTRA[:9], number=1)
-    check(reader, SPECTRA)
+    assert_read(reader, SPECTRA[:9], number=1)
+    assert_read(reader, SPECTRA)
 
 
 BAD = [
@@ -323,7 +323,7 @@ def test_what_cannot_be_read_is_told_once_and_left(
     reader = reading("poll=1")
     eventually(lambda: counted() == {"refused": 5, "unfinished": 5})
     move_in(folder, "good.fil", SPECTRA)
-    check(reader, SPECTRA)
+    assert_read(reader, SPECTRA)
     for number in range(len(BAD)):
         os.utime(folder / f"bad{number}.fil", (1, 1))
     time.sleep(0.4)  # they are looked at once more
@@ -345,7 +345,7 @@ def test_an_unfinished_file_may_be_finished_later(
     reader = reading()
     eventually(lambda: counted() == {"unfinished": 1})
     append(path, HEAD[50:] + SPECTRA.tobytes())
-    check(reader, SPECTRA)
+    assert_read(reader, SPECTRA)
     eventually(lambda: counted() == {"unfinished": 1, "read": 1})
 
 
@@ -365,7 +365,7 @@ def test_other_things_in_the_folder_are_left_alone(
     assert reader.headers == []
     write_fil(folder / "folder.fil" / "b.fil", SPECTRA)
     (folder / "b.fil.part").rename(folder / "b.fil")
-    check(reader, SPECTRA)
+    assert_read(reader, SPECTRA)
     assert len(caplog.records) == 1
 
 
@@ -374,7 +374,7 @@ def test_patterns_choose(folder: Path, reading: Open) -> None:
     move_in(folder, "beam2_a.fil", SPECTRA[:5])
     move_in(folder, "beam3_a.fil", SPECTRA[:20])
     move_in(folder, "x.dat", SPECTRA[20:], later(STREAM, 20))
-    check(reader, SPECTRA)
+    assert_read(reader, SPECTRA)
 
 
 def test_psrfits_is_read_when_it_is_whole(
@@ -386,10 +386,10 @@ def test_psrfits_is_read_when_it_is_whole(
     append(folder / "a.sf", made[:half])
     time.sleep(SETTLE_S / 2)
     append(folder / "a.sf", made[half:])
-    check(reader, SPECTRA)
+    assert_read(reader, SPECTRA)
     parts = Recording(SPECTRA[:, None], primary={"STT_OFFS": 0.548})
     write_fits(folder.parent / "b.sf", parts).rename(folder / "b.sf")
-    check(reader, np.concatenate([SPECTRA, SPECTRA]))
+    assert_read(reader, np.concatenate([SPECTRA, SPECTRA]))
     assert not caplog.records
 
 
@@ -447,7 +447,7 @@ def test_finished_files_may_be_cleared_away(
         path = move_in(folder, "now.fil", SPECTRA[start : start + 16], later(STREAM, start))
         eventually(lambda number=number: counted() == {"read": number})  # type: ignore[misc]
         path.unlink()
-    check(reader, SPECTRA)
+    assert_read(reader, SPECTRA)
     assert not caplog.records
 
 
@@ -495,7 +495,7 @@ def test_the_same_file_is_read_once(
     (folder / "b.fil").rename(folder / "d.fil")
     eventually(lambda: counted() == {"read": 1, "repeated": 3})
     move_in(folder, "e.fil", SPECTRA[20:], later(STREAM, 20))
-    check(reader, SPECTRA)
+    assert_read(reader, SPECTRA)
     assert len(caplog.records) == 3
     assert len(reader.headers) == 1
 
@@ -504,8 +504,8 @@ def test_files_without_a_date_are_never_repeated(folder: Path, reading: Open) ->
     for name in ("a.fil", "b.fil"):
         write_fil(folder / name, SPECTRA, replace(STREAM, tstart_mjd=0.0))
     reader = reading()
-    check(reader, SPECTRA, number=1)
-    check(reader, SPECTRA)
+    assert_read(reader, SPECTRA, number=1)
+    assert_read(reader, SPECTRA)
 
 
 @pytest.mark.parametrize("how", ["moved over", "written over"])
@@ -518,7 +518,7 @@ def test_a_name_may_come_back_with_other_content(folder: Path, reading: Open, ho
     else:
         time.sleep(2 * SETTLE_S)
         write_fil(path, SPECTRA[20:], later(STREAM, 20))
-    check(reader, SPECTRA)
+    assert_read(reader, SPECTRA)
 
 
 def test_a_renamed_file_is_followed(folder: Path, reading: Open) -> None:
@@ -530,7 +530,7 @@ def test_a_renamed_file_is_followed(folder: Path, reading: Open) -> None:
     reader.wait(30)
     time.sleep(2 * SETTLE_S)
     append(path, SPECTRA[30:].tobytes())
-    check(reader, SPECTRA)
+    assert_read(reader, SPECTRA)
 
 
 def test_of_a_file_that_grows_too_late_only_what_is_new_is_read(
@@ -545,7 +545,7 @@ def test_of_a_file_that_grows_too_late_only_what_is_new_is_read(
     move_in(folder, "c.fil", SPECTRA[30:], later(STREAM, 30))
     eventually(lambda: counted() == {"read": 2})
     append(path, SPECTRA[20:30].tobytes())
-    check(reader, SPECTRA[20:30], first=20, number=1)
+    assert_read(reader, SPECTRA[20:30], first=20, number=1)
     assert reader.headers[0] == reader.headers[1]
     assert reader.count() == 38
 
@@ -572,7 +572,7 @@ def test_the_folder_may_go_away_and_come_back(
     eventually(lambda: caplog.text.count("waiting for it") == 2)
     folder.mkdir()
     write_fil(folder / "c.fil", SPECTRA[30:], later(STREAM, 30))
-    check(reader, SPECTRA)
+    assert_read(reader, SPECTRA)
     assert len(caplog.records) == 4
 
 
@@ -589,7 +589,7 @@ def test_without_notices_it_looks_by_itself(
     monkeypatch.setattr(watching, "watch", no_watch)
     reader = reading()
     move_in(folder, "a.fil", SPECTRA)
-    check(reader, SPECTRA)
+    assert_read(reader, SPECTRA)
     assert "limit reached" in caplog.text
     assert len(caplog.records) == 1
 
@@ -606,7 +606,7 @@ def test_a_lost_notice_is_made_up_for(
     reader = reading()
     time.sleep(0.2)
     move_in(folder, "a.fil", SPECTRA)
-    check(reader, SPECTRA)
+    assert_read(reader, SPECTRA)
 
 
 def test_from_now_leaves_out_what_is_there(folder: Path, reading: Open) -> None:
@@ -659,7 +659,7 @@ def test_known_names_are_not_opened_again(
         write_fil(folder / f"{number}.fil", SPECTRA[number : number + 1], later(STREAM, number))
     (folder / "bad.fil").write_bytes(b"no header")
     reader = reading("poll=1")
-    check(reader, SPECTRA)
+    assert_read(reader, SPECTRA)
     time.sleep(0.5)
     assert len(opened) == 49
 
@@ -695,7 +695,7 @@ def test_blocks_are_of_about_a_second(folder: Path, reading: Open) -> None:
     samples = np.random.default_rng(1).integers(0, 256, (9000, NCHANS), dtype=np.uint8)
     write_fil(folder / "a.fil", samples)
     reader = reading()
-    check(reader, samples)
+    assert_read(reader, samples)
     assert {len(block.spectra) for block in reader.filled()[:-1]} == {1024}
 
 
@@ -758,7 +758,7 @@ def test_any_cut_gives_the_same_samples(
                 at = end
                 time.sleep(0.05 if rest else 0)
             path.rename(folder / f"{9 - number}.fil")
-        check(reader, WHOLE)
+        assert_read(reader, WHOLE)
         assert len(reader.headers) == 1
     finally:
         reader.close()

@@ -344,12 +344,12 @@ def test_the_real_model_knows_the_galaxy() -> None:
 
 def test_the_context_of_a_candidate(table: Path, mwprop: Path) -> None:
     sky = Sky(sources=read(table, PLAIN), radius_deg=0.5, galactic="ne2001")
-    found = context(CANDIDATE, THERE, sky)
+    found = context(CANDIDATE, THERE, sky, galactic_dm(*CRAB))
     assert found.known_source == "B0531+21"
     assert found.dm_galactic == galactic_dm(*CRAB)
     assert found.dm_excess == pytest.approx(56.8 - galactic_coordinates(83.6, 22.0)[0], abs=1e-3)
     assert context(replace(CANDIDATE, dm=500.0), THERE, sky).known_source is None
-    # without a pointing the target's name counts, and no model is asked
+    # without a pointing the target's name counts; the model is never asked: it takes seconds
     calls = (mwprop / "dmdsm.py.calls").read_text()
     assert context(CANDIDATE, HEADER, sky) == Context(known_source="B0531+21")
     assert (mwprop / "dmdsm.py.calls").read_text() == calls

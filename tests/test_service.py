@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from mlppa.errors import ConfigError, EndpointError
+from mlppa.metrics import FATES
 from mlppa.service.http import Pages
 from mlppa.simulate import Pulse, write_filterbank
 from mlppa.wire import CoverageMessage, DetectionMessage, HealthMessage, InjectionMessage
@@ -42,10 +43,7 @@ EXPECTED = [pytest.approx(p.dm, abs=6) for p in PULSES]
 def covered(messages: Sequence[CoverageMessage]) -> dict[str, int]:
     """Add up, having seen that nothing is missing between."""
     assert all(a.stop == b.start for a, b in pairwise(messages))
-    sums = {
-        fate: sum(getattr(m, fate) for m in messages)
-        for fate in ("searched", "masked", "missing", "shed")
-    }
+    sums = {fate: sum(getattr(m, fate) for m in messages) for fate in FATES}
     assert sum(sums.values()) == messages[-1].stop - messages[0].start
     return sums
 

@@ -543,7 +543,11 @@ def test_a_source_that_is_closed_leaves_the_feed_open(feed: SpeadFeed, wire: Wir
 
 
 def test_nobody_need_listen(uri: str) -> None:
-    play(uri)
+    """Who comes later hears what is sent then, and nothing of before."""
+    play(uri, stop=300)
+    with closing(open_spead([uri], None)) as later:
+        play(uri, stop=100)
+        assert starts(until_quiet(next(later.observations()))) == [0]
 
 
 @pytest.mark.parametrize("wrong", ["nowhere:1", "spead", ""])

@@ -32,13 +32,21 @@ class Sky:
     galactic: Model | None = None
 
 
-def context(candidate: Candidate, header: FilterbankHeader, sky: Sky) -> Context:
+def context(
+    candidate: Candidate,
+    header: FilterbankHeader,
+    sky: Sky,
+    galaxy: float | None = None,
+) -> Context:
     """Say what is known of the place and the DM of a candidate.
 
-    The first call for a pointing waits for the model of the Galaxy, a few seconds: call
-    `galactic_dm` when an observation begins.
+    Parameters
+    ----------
+    galaxy
+        What `galactic_dm` says of the pointing. It takes seconds, and is not asked here: a
+        stream would wait.
     """
-    name = galaxy = None
+    name = None
     if sky.sources is not None:
         name = sky.sources.match(
             candidate.dm,
@@ -48,6 +56,4 @@ def context(candidate: Candidate, header: FilterbankHeader, sky: Sky) -> Context
             sky.radius_deg,
             target=header.source_name,
         )
-    if sky.galactic is not None and header.ra_deg is not None and header.dec_deg is not None:
-        galaxy = galactic_dm(header.ra_deg, header.dec_deg, sky.galactic)
     return Context(name, galaxy, None if galaxy is None else candidate.dm - galaxy)

@@ -11,6 +11,7 @@ from ..live import Observation, Told
 from ..metrics import (
     BACKLOG_SECONDS,
     BLOCK_LATENCY_SECONDS,
+    FATES,
     INJECTED_SNRS,
     INJECTIONS,
     RATIO,
@@ -37,8 +38,6 @@ CLEAR_SNR = 10.0
 
 #: Messages that wait for a journal that cannot be written.
 PATIENCE = 10_000
-
-FATES = ("searched", "masked", "missing", "shed")
 
 
 class Beam:

@@ -25,6 +25,7 @@ from ..errors import ConfigError
 _READERS = ("formats.sigproc", "formats.psrfits", "sources.sigproc", "sources.observation")
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+-]+):")
+
 #: After so long without samples a live source gives a block without any.
 QUIET_S = 1.0
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..data import Block, FilterbankHeader
 from ..errors import ConfigError, InputError
-from . import split_options
+from . import QUIET_S, split_options
 from .arrival import (
     GAP_S,
     SETTLE_S,
@@ -36,8 +36,6 @@ logger = logging.getLogger(__name__)
 
 #: A recorder may begin a file before the last bytes of the one before are written.
 GRACE_S = 0.5
-#: After how much quiet a block without samples says so.
-QUIET_S = 1.0
 
 
 class DirectoryFeed:

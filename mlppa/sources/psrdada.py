@@ -16,7 +16,9 @@ from ..data import Block, FilterbankHeader
 from ..errors import ConfigError, EndpointError, InputError
 from ..formats.bits import UInt8Array, unpack_bits
 from ..formats.dada import DadaHeader, read_dada_header
+from ..formats.heaps import sample_type
 from ..metrics import BAD_HEADERS
+from . import QUIET_S
 from .ring import Ring, attach
 
 logger = logging.getLogger(__name__)
@@ -24,14 +26,10 @@ logger = logging.getLogger(__name__)
 #: How long a wait lasts before it is looked whether it is still wanted.
 STEP_S = 0.05
 
-#: Without data for so long, and for as long as two buffers last, a block without samples is given.
-QUIET_S = 1.0
-
 #: Keys of the system are positive numbers of 32 bits here; that of the headers is one more.
 LAST_KEY = 0x7FFFFFFF
 
 _URI = re.compile(r"dada:(?://)?(?:0x)?([0-9a-f]{0,8})/?", re.IGNORECASE)
-_TYPES = {8: "u1", 16: "<u2", 32: "<f4"}
 
 
 def open_dada(uris: Sequence[str], known: FilterbankHeader | None = None) -> "DadaFeed":
@@ -179,7 +177,7 @@ class Observation:
         nbits, whole = self.header.nbits, raw[ahead:stop]
         if ahead:
             whole = whole.copy()  # to where a number of more than a byte may stand
-        samples = unpack_bits(whole, nbits) if nbits < 8 else whole.view(_TYPES[nbits])
+        samples = unpack_bits(whole, nbits) if nbits < 8 else whole.view(sample_type(nbits))
         return samples.reshape(-1, self.header.nchans)
 
     def close(self) -> None:

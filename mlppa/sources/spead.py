@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..formats.heaps import HEADER_EVERY_S, read_stream_header, sample_type
 from ..formats.spead import BEAM, CHANNEL, COUNTS, HEADER, SPECTRA, TIMESTAMP, read_address
 from ..metrics import HEAPS
+from . import QUIET_S
 from .heaps import Heap, Port
 from .ordered import Anew, Sorter
 from .udp import listen_udp
@@ -21,9 +22,6 @@ logger = logging.getLogger(__name__)
 
 #: Receive buffer in bytes, and heaps that wait, unless the URI says otherwise.
 BUFFER, RING = 32 << 20, 128
-
-#: After so long without a heap of ours a stream is quiet.
-QUIET_S = 1.0
 
 #: A piece may be late by so much, or by two heaps where these are longer.
 LATE_S = 0.5
