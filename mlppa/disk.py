@@ -2,12 +2,16 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from .errors import SinkError
+
+#: What pictures are called: a name, never a path.
+PICTURE_PATTERN = r"[A-Za-z0-9_.+-]{1,200}\.png"
 
 
 def is_file(path: Path) -> bool:
@@ -16,6 +20,19 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return False
+
+
+def read_picture(folder: Path, name: str) -> bytes:
+    """Read a picture that others ask for by its name, and nothing else of a folder.
+
+    Raises
+    ------
+    OSError
+        Where there is none: any other name is none either.
+    """
+    if not re.fullmatch(PICTURE_PATTERN, name):
+        raise FileNotFoundError(errno.ENOENT, "no name of a picture", name)
+    return (folder / name).read_bytes()
 
 
 def make_folder(path: Path) -> None:

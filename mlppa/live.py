@@ -4,20 +4,20 @@ import logging
 import math
 import time
 import zlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 from .arrivals import Arrivals
-from .classify import Classifier, load_model
+from .classify import Classifier, count_accelerators, load_model
 from .config import DaemonConfig, InjectSettings, Plan, RungSettings, naming, zapped
 from .data import Candidate, Context, FilterbankHeader, Report
 from .dedisperse import Kernel
 from .errors import MlppaError
 from .inject import Injector, Rate
 from .known import KnownSources, Sky, check_galactic, context, galactic_dm
-from .metrics import OBSERVATIONS, REFUSED
+from .metrics import ACCELERATORS, DT_RATIO, DT_SECONDS, MODEL, OBSERVATIONS, REFUSED
 from .pipeline import Live, Parts, pipeline
 from .results import key_of_run
 from .sources import Feed, Source
@@ -108,7 +108,18 @@ def load_judges(config: DaemonConfig) -> list[Judge]:
         classifier, wanted = loaded[model, batch], chosen.min_probability
         least = classifier.card.threshold if wanted is None else wanted
         judges.append(Judge(classifier, threshold, least, _said(step)))
+    _tell_models(loaded.values())
     return judges
+
+
+def _tell_models(loaded: Iterable[Classifier]) -> None:
+    """Make known what is loaded; those that a reload let go of are known no more."""
+    ACCELERATORS.set(count_accelerators())
+    MODEL.clear()
+    for one in loaded:
+        MODEL.labels(one.name, one.sha256, one.engine, one.device).set(1)
+        for metric in (DT_SECONDS, DT_RATIO):
+            metric.labels(one.name, str(one.batch))
 
 
 def _said(settings: RungSettings | None) -> str:

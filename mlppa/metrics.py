@@ -6,7 +6,22 @@ the first scrape: here where the values are known, and by the one who opens a qu
 or a sink where they are not. Science goes into messages, never into labels.
 """
 
-from prometheus_client import Counter, Gauge, Histogram, Summary
+import platform
+
+from prometheus_client import Counter, Gauge, Histogram, Info, Summary
+
+from . import __version__
+
+BUILD = Info("mlppa_build", "Version of the program, and of Python")
+BUILD.info({"version": __version__, "python": platform.python_version()})
+MODEL = Gauge(
+    "mlppa_model_info",
+    "1 for each network that is loaded, and for what computes it",
+    ["model", "sha256", "engine", "device"],
+)
+ACCELERATORS = Gauge("mlppa_accelerators", "Graphics processors in the machine, in use or not")
+DISK_FREE = Gauge("mlppa_disk_free_bytes", "Room on the disk of the output folder")
+DISK_SIZE = Gauge("mlppa_disk_size_bytes", "Size of the disk of the output folder")
 
 #: What becomes of a sample; the four add up to the samples of the coverage.
 FATES = ("searched", "masked", "missing", "shed")
@@ -19,6 +34,9 @@ STAGES = (
 
 BLOCKS = Counter("mlppa_blocks", "Blocks read or received")
 SAMPLES = Counter("mlppa_samples", "Samples, by what became of them", ["fate"])
+SKY_SECONDS = Counter(
+    "mlppa_sky_seconds", "Sky of a live stream, by what became of it", ["stream", "fate"]
+)
 MASKED_CHANNELS = Gauge("mlppa_masked_channels", "Channels of the band that are left out now")
 GAPS = Counter("mlppa_gaps", "Jumps of the sample index in the input")
 LATE = Counter("mlppa_late_samples", "Samples that came when their time had been given up")
@@ -39,7 +57,15 @@ STAGE_SECONDS = Summary("mlppa_stage_seconds", "Time spent in a stage, per gulp"
 DT_SECONDS = Histogram(
     "mlppa_dt_seconds",
     "dT: from having a batch of images to having its probabilities",
-    buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
+    ["model", "batch"],
+    buckets=(0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
+)
+#: The edges 0.8 and 1 are where a stream has recovered, and where it is late.
+DT_RATIO = Histogram(
+    "mlppa_dt_budget_ratio",
+    "dT over the new sky that its batch stands for: real time holds below 1",
+    ["model", "batch"],
+    buckets=(0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.8, 1, 3),
 )
 LATENCY_SECONDS = Histogram(
     "mlppa_latency_seconds",
@@ -60,6 +86,7 @@ STATE = Gauge("mlppa_stream_state", "Which state a live stream is in", ["stream"
 RATIO = Gauge("mlppa_real_time_ratio", "Part of real time that a stream needs", ["stream"])
 RUNG = Gauge("mlppa_ladder_rung", "Step of the ladder that a stream is on", ["stream"])
 STEPS = Counter("mlppa_ladder_steps", "Steps on the ladder", ["stream", "way"])
+UNWRITTEN = Gauge("mlppa_unwritten_messages", "Messages that wait for the journal", ["stream"])
 BACKLOG_SECONDS = Gauge("mlppa_backlog_seconds", "Sky that came and is not done", ["stream"])
 OBSERVATIONS = Counter("mlppa_observations", "Observations that began", ["stream"])
 REFUSED = Counter("mlppa_refused_observations", "Those that could not be searched", ["stream"])

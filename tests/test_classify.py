@@ -289,10 +289,13 @@ def batches(counts: list[int]) -> Iterator[ImageBatch]:
 def test_the_stage_gives_every_batch_its_probabilities_and_budget(
     classifier: Classifier, metric_delta: type[MetricDelta]
 ) -> None:
-    timed = metric_delta("mlppa_dt_seconds_count")
+    of = {"model": classifier.name, "batch": str(classifier.batch)}
+    timed = metric_delta("mlppa_dt_seconds_count", **of)
+    compared = metric_delta("mlppa_dt_budget_ratio_count", **of)
     counts = [3, 0, 11]
     out = list(classify(batches(counts), classifier, tsamp_s=1e-3))
-    assert timed() == 3
+    # a batch without an image has no dT
+    assert timed() == compared() == 2
     assert [len(item.probabilities) for item in out] == counts
     for item in out:
         expected = classifier(item.batch.images, item.batch.features)

@@ -9,7 +9,9 @@ import signal
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
+from http.client import HTTPConnection
 from itertools import pairwise
 from pathlib import Path
 
@@ -535,14 +537,14 @@ def test_a_port_for_messages_that_is_taken_is_refused(daemon: Daemon) -> None:
 
 
 def test_a_port_for_metrics_that_is_taken_is_tried_again(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("mlppa.service.http.RETRY_S", 0.0)
     port = free_port()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", port))
         taken.listen()
-        pages = Pages(f"127.0.0.1:{port}", {})
+        pages = Pages(f"127.0.0.1:{port}", {}, tmp_path)
         assert pages.port is None
         pages.keep_open()
     assert len(caplog.records) == 1
@@ -551,6 +553,22 @@ def test_a_port_for_metrics_that_is_taken_is_tried_again(
     assert pages.port == port
     assert "are here again" in caplog.text
     pages.close()
+
+
+def test_pictures_are_given_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "b0-60000.5-dm30.00.png").write_bytes(b"a picture")
+    (tmp_path / "b0.sqlite").write_bytes(b"a journal")
+    (tmp_path.parent / "beside.png").write_bytes(b"not ours")
+    with closing(Pages("127.0.0.1:0", {}, tmp_path)) as pages:
+        assert pages.port is not None
+        there = HTTPConnection("127.0.0.1", pages.port)
+        there.request("GET", "/pictures/b0-60000.5-dm30.00.png")
+        answer = there.getresponse()
+        assert (answer.status, answer.read()) == (200, b"a picture")
+        for other in ("b0.sqlite", "../beside.png", "%2e%2e/beside.png", "", "none.png"):
+            there.request("GET", f"/pictures/{other}")
+            answer = there.getresponse()
+            assert (answer.status, answer.read()) == (404, b"there is no such picture\n"), other
 
 
 def test_a_daemon_whose_metrics_port_is_taken_searches(daemon: Daemon) -> None:

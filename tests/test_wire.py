@@ -105,8 +105,11 @@ SAMPLES: dict[str, Message] = {
     "detection-1-part": detection_message(channels=(84, 168)).model_copy(update={"seq": 44}),
     "detection-1-listed": detection_message(listed=ROWS).model_copy(update={"seq": 45}),
     "detection-1-sky": detection_message(known=True).model_copy(update={"seq": 46}),
-    "coverage-1": cov_message(12).model_copy(update={"seq": 43}),
-    "coverage-1-threshold": cov_message(12).model_copy(update={"seq": 49, "threshold": 6.5}),
+    "coverage-1": cov_message(12).model_copy(update={"seq": 43, "model": None}),
+    "coverage-1-threshold": cov_message(12).model_copy(
+        update={"seq": 49, "threshold": 6.5, "model": None}
+    ),
+    "coverage-1-model": cov_message(12).model_copy(update={"seq": 50, "threshold": 6.5}),
     "health-1": HEALTH,
     "injection-1": INJECTION,
 }
@@ -123,7 +126,7 @@ def test_old_messages_are_read_for_ever(name: str) -> None:
         newer |= {} if "f_lo_mhz" in json.loads(golden) else BANDLESS
         assert json.loads(encode(decode(golden))) == json.loads(golden) | newer
     elif isinstance(SAMPLES[name], CoverageMessage):
-        newer = {} if "threshold" in json.loads(golden) else {"threshold": None}
+        newer = {k: None for k in ("threshold", "model") if k not in json.loads(golden)}
         assert json.loads(encode(decode(golden))) == json.loads(golden) | newer
     else:
         assert encode(decode(golden)) == golden

@@ -10,13 +10,14 @@ import numpy as np
 from ..data import Budget, Classified, Float32Array, ImageBatch
 from ..errors import ModelError
 from ..images import FEATURES
-from ..metrics import DT_SECONDS
+from ..metrics import DT_RATIO, DT_SECONDS
 from .card import ONNX, WEIGHTS, ModelCard, list_models, model_card
 from .engines import (
     Device,
     Engine,
     Network,
     choose_engine,
+    count_accelerators,
     finds_accelerator,
     quiet_stderr,
     with_onnx,
@@ -31,6 +32,7 @@ __all__ = [
     "ModelCard",
     "Network",
     "classify",
+    "count_accelerators",
     "list_models",
     "load_model",
     "load_table",
@@ -53,15 +55,21 @@ class Classifier:
         being at most ``batch``.
     batch
         Images per call of the network.
-    engine
-        What computes it.
+    engine, device
+        What computes it, and where.
     """
 
     def __init__(
-        self, card: ModelCard, network: Network, batch: int, engine: str = "python"
+        self,
+        card: ModelCard,
+        network: Network,
+        batch: int,
+        engine: str = "python",
+        device: str = "cpu",
     ) -> None:
         self.card = card
         self.engine = engine
+        self.device = device
         self.name = card.name
         self.sha256 = card.digest(ONNX if engine == "onnx" else WEIGHTS)
         self.res = card.res
@@ -127,9 +135,13 @@ def classify(
         start = time.perf_counter()
         probabilities = network(batch.images, batch.features)
         dt_s = time.perf_counter() - start
-        DT_SECONDS.observe(dt_s)
         coverage = batch.searched.coverage
         budget_s = (coverage.stop - coverage.start) * tsamp_s
+        # without an image there is no dT: such batches would hide the others
+        if isinstance(network, Classifier) and len(probabilities) and budget_s:
+            of = (network.name, str(network.batch))
+            DT_SECONDS.labels(*of).observe(dt_s)
+            DT_RATIO.labels(*of).observe(dt_s / budget_s)
         yield Classified(batch, probabilities, Budget(dt_s=dt_s, budget_s=budget_s))
 
 
@@ -168,7 +180,9 @@ def load_model(
     if chosen == "onnx":
         return Classifier(card, with_onnx(card), batch, chosen)
     with quiet_stderr():
-        return Classifier(card, with_tensorflow(card, batch, device), batch, chosen)
+        network = with_tensorflow(card, batch, device)
+        place = "gpu" if device != "cpu" and finds_accelerator() else "cpu"
+        return Classifier(card, network, batch, chosen, place)
 
 
 def load_table(name: str | Path) -> Callable[[Float32Array], Float32Array]:

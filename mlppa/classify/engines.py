@@ -53,6 +53,16 @@ def _has_accelerator() -> bool:
     return not hidden and any(Path("/proc/driver/nvidia/gpus").glob("*"))
 
 
+def count_accelerators() -> int:
+    """Count the graphics processors on the bus, whether or not a driver works for them."""
+    displays = (
+        path.parent / "vendor"
+        for path in Path("/sys/bus/pci/devices").glob("*/class")
+        if path.read_text().startswith("0x03")
+    )
+    return sum(path.read_text().strip() == "0x10de" for path in displays)
+
+
 def finds_accelerator() -> bool:
     """Whether TensorFlow can use one: it has to be imported to know."""
     _, tf = import_keras()

@@ -2,9 +2,10 @@
 
 import gc
 import logging
+import shutil
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from ..disk import make_folder
 from ..errors import ConfigError, MlppaError, SinkError
 from ..known import Sky
 from ..live import Judge, Observation, Stream, Told, load_judges, read_sky
+from ..metrics import DISK_FREE, DISK_SIZE
 from ..publish import Outlet
 from ..results import draw_pulses, write_cutouts
 from ..sinks import open_sink
@@ -143,7 +145,8 @@ class Daemon:
         stack.callback(self._notifier.close)
         if config.life.http is not None:
             answers = {"/healthz": self._is_well, "/readyz": self._is_ready}
-            self._pages = stack.enter_context(closing(Pages(config.life.http, answers)))
+            pages = Pages(config.life.http, answers, config.output)
+            self._pages = stack.enter_context(closing(pages))
         outlets = [Outlet(sink) for sink in self._open_sinks(stack)]
         for name in config.inputs:
             journal = Journal(journal_path(config, name), name, None)
@@ -166,6 +169,7 @@ class Daemon:
             self._beams[name] = beam
             self._streams[name] = Stream(name, config, feed, self._judges, kernel)
             self._streams[name].sky = self._sky
+        self._trim()
         if self._stop_by_s is not None:
             self.stop()
         # what is here by now stays: nothing to look through again and again
@@ -254,6 +258,10 @@ class Daemon:
         self._beams[name].begin_anew(journal)
 
     def _trim(self) -> None:
+        with suppress(OSError):  # a folder that is gone is told by whoever writes to it
+            disk = shutil.disk_usage(self.config.output)
+            DISK_FREE.set(disk.free)
+            DISK_SIZE.set(disk.total)
         for name, journal in [*self._journals.items()]:
             if not journal.is_there:
                 self._begin_journal_again(name)

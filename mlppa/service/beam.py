@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from ..config import DaemonConfig
-from ..data import Budget, Coverage, Report
+from ..data import Budget, Coverage, FilterbankHeader, Report
 from ..live import Observation, Told
 from ..metrics import (
     BACKLOG_SECONDS,
@@ -17,9 +17,11 @@ from ..metrics import (
     RATIO,
     RECOVERED,
     RUNG,
+    SKY_SECONDS,
     STATE,
     STATES,
     STEPS,
+    UNWRITTEN,
 )
 from ..publish import Outlet, Publisher, messages_of
 from ..sinks.journal import Journal
@@ -89,6 +91,8 @@ class Beam:
             STATE.labels(stream=name, state=state).set(state == self.state)
         for way in self.steps:
             STEPS.labels(stream=name, way=way)
+        for fate in FATES:
+            SKY_SECONDS.labels(stream=name, fate=fate)
 
     def take(self, told: Told) -> list[Message]:
         """Journal and send what a stream tells; give the messages that are new."""
@@ -110,7 +114,7 @@ class Beam:
         self._spent["publish"] += self.told_s - began_s
         coverage = report.coverage
         for fate in FATES:
-            self.sums[fate] += getattr(coverage, fate)
+            self._add(fate, getattr(coverage, fate), origin.header)
         if coverage.stop > coverage.start:
             self._latency_s = max(self.told_s - arrivals.received_at(coverage.stop - 1), 0.0)
             BLOCK_LATENCY_SECONDS.observe(self._latency_s)
@@ -141,12 +145,17 @@ class Beam:
         )
         unseen = Report(gap, Budget(dt_s=0.0, budget_s=0.0), ())
         self.publisher.offer(messages_of(unseen, origin))
-        self.sums["missing"] += missing
+        self._add("missing", missing, origin.header)
+
+    def _add(self, fate: str, samples: int, header: FilterbankHeader) -> None:
+        self.sums[fate] += samples
+        SKY_SECONDS.labels(stream=self.name, fate=fate).inc(samples * header.tsamp_s)
 
     def look(self) -> None:
         """See in which state the stream is, and say so when it is another one, or time."""
         state, why = self._state()
         news = ""
+        UNWRITTEN.labels(stream=self.name).set(len(self.publisher.pending))
         if state != self.state:
             news = why
             told = logging.WARNING if state in ("late", "silent", "insensitive") else logging.INFO

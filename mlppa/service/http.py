@@ -1,10 +1,11 @@
-"""``/metrics``, ``/healthz`` and ``/readyz``: computed when asked."""
+"""``/metrics``, ``/healthz``, ``/readyz`` and pictures: given when asked."""
 
 import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -12,10 +13,15 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import make_wsgi_app
 
+from ..disk import read_picture
+
 log = logging.getLogger(__name__)
 
 #: What is asked of whom: a verdict and what to say.
 type Answer = Callable[[], tuple[bool, dict[str, Any]]]
+
+#: Pictures of detections lie below this.
+PICTURES = "/pictures/"
 
 #: A port that is taken is tried again after so long.
 RETRY_S = 10.0
@@ -45,12 +51,15 @@ class Pages:
         ``HOST:PORT``.
     answers
         What to ask for ``/healthz`` and ``/readyz``: a verdict, and what to say.
+    folder
+        Holds the pictures of detections, for ``/pictures/NAME``.
     """
 
-    def __init__(self, address: str, answers: dict[str, Answer]) -> None:
+    def __init__(self, address: str, answers: dict[str, Answer], folder: Path) -> None:
         host, _, port = address.rpartition(":")
         self._where = host.strip("[]"), int(port)
         self._answers = answers
+        self._folder = folder
         self._metrics = make_wsgi_app()
         self._server: WSGIServer | None = None
         self._tried_s = float("-inf")
@@ -97,11 +106,23 @@ class Pages:
         if path == "/metrics":
             page: Iterable[bytes] = self._metrics(environ, start)
             return page
+        if path.startswith(PICTURES):
+            return self._show(path.removeprefix(PICTURES), start)
         answer = self._answers.get(path)
         if answer is None:
             start("404 Not Found", [("Content-Type", "text/plain")])
-            return [b"/metrics, /healthz or /readyz\n"]
+            return [b"/metrics, /healthz, /readyz or /pictures/NAME\n"]
         good, said = answer()
         status = "200 OK" if good else "503 Service Unavailable"
         start(status, [("Content-Type", "application/json"), ("Cache-Control", "no-store")])
         return [json.dumps(said).encode() + b"\n"]
+
+    def _show(self, name: str, start: StartResponse) -> Iterable[bytes]:
+        """Give a picture of a detection, and nothing else of the folder."""
+        try:
+            content = read_picture(self._folder, name)
+        except OSError:
+            start("404 Not Found", [("Content-Type", "text/plain")])
+            return [b"there is no such picture\n"]
+        start("200 OK", [("Content-Type", "image/png")])
+        return [content]

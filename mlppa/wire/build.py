@@ -206,6 +206,7 @@ def coverage_message(
         dt_s=_plain(budget.dt_s, 6),
         budget_s=_plain(budget.budget_s, 6),
         threshold=origin.threshold,
+        model=origin.model,
     )
 
 

@@ -200,6 +200,8 @@ class CoverageMessage(_Message):
     """When this message was written, ISO 8601, UTC."""
     threshold: Positive | None = None
     """S/N from which peaks were candidates; null in messages older than this field."""
+    model: str | None = None
+    """Name of the network that judged them; null in messages older than this field."""
 
     @model_validator(mode="after")
     def _samples_add_up(self) -> Self:
