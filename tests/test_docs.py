@@ -64,7 +64,7 @@ def exported(metric: MetricWrapperBase) -> str:
     """Name of a metric as Prometheus sees it, with its labels."""
     (family,) = metric.describe()
     labels = ",".join(metric._labelnames)
-    name = f"{family.name}_total" if family.type == "counter" else family.name
+    name = family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
     return name + (f"{{{labels}}}" if labels else "")
 
 
