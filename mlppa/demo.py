@@ -58,8 +58,8 @@ class DemoResult:
         Detections that a subscriber received over ZeroMQ.
     rejected
         Candidates that were rejected as interference.
-    picture, folder
-        Where to look.
+    picture, folder, data
+        Where to look, and the sky itself.
     """
 
     pairs: tuple[tuple[Pulse, DetectionMessage | None], ...]
@@ -69,6 +69,7 @@ class DemoResult:
     summary: dict[str, Any]
     picture: Path
     folder: Path
+    data: Path
 
     def lines(self) -> list[str]:
         """Say it in a few lines."""
@@ -166,6 +167,7 @@ def run_demo(
         summary=search.summary,
         picture=picture,
         folder=folder,
+        data=data,
     )
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
 import zmq
@@ -23,6 +23,9 @@ ANSWER_MS = 3000
 #: A publisher that is not heard of for this long is connected to again.
 HEARTBEAT_MS = 5000
 
+#: Whoever wants to end waits no longer than this.
+LOOK_UP_MS = 250
+
 #: Messages remembered by name: more than a publisher sends twice after a restart.
 MEMORY = 10_000
 
@@ -33,6 +36,7 @@ def listen(
     from_seq: int | None = None,
     patience_s: float | None = None,
     keys: Keys | None = None,
+    ended: Callable[[], bool] = lambda: False,
 ) -> Generator[Message]:
     """Receive detections and coverage without end, each once, by rising number.
 
@@ -45,11 +49,14 @@ def listen(
         cannot be had is told by one warning in the log.
     from_seq
         Begin with the history from this number on (needs ``replay``): it is asked for
-        at the start, and with the first message where nobody answered then.
+        at the start, and with the first message where nobody answered then. Below 0: with so
+        many messages before the first that is heard of a stream.
     patience_s
         Warn once when nothing was heard for so long at the beginning.
     keys
         Our key, and that of the publisher, where it lets in none without.
+    ended
+        Is asked now and then: true ends it.
 
     Raises
     ------
@@ -68,7 +75,9 @@ def listen(
             logger.warning(
                 "waiting for %s (nothing heard yet; is mlppa running with --publish?)", endpoint
             )
-        while True:
+        while not ended():
+            if not socket.poll(LOOK_UP_MS):
+                continue
             *_, body = socket.recv_multipart()
             try:
                 message = decode(body)
@@ -91,7 +100,9 @@ class _Ear:
         self._context = context
         self._keys = keys
         self._replay = replay
-        self._first = max(from_seq, 1) if replay is not None and from_seq is not None else None
+        wanted = from_seq if replay is not None else None
+        self._first = max(wanted, 1) if wanted is not None and wanted >= 0 else None
+        self._before = -wanted if wanted is not None and wanted < 0 else 0
         self._next: dict[str, int] = {}
         self._names: deque[tuple[str, str]] = deque(maxlen=MEMORY)
 
@@ -103,7 +114,8 @@ class _Ear:
     def hear(self, message: Message) -> Iterator[Message]:
         """Give what a message brings: itself, before it what was missed, or nothing."""
         stream, seq = message.stream, message.seq or 0
-        due = self._next.setdefault(stream, min(self._first or seq, seq))
+        first = self._first or max(seq - self._before, 1)
+        due = self._next.setdefault(stream, min(first, seq))
         if seq < due:
             if (stream, message_id(message)) in self._names:
                 return

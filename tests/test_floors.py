@@ -15,7 +15,7 @@ FLOORS = (
     {"data", "errors"},
     {
         *("dispersion", "formats", "metrics", "wire", "channel", "stopwatch", "allocator"),
-        *("disk", "rows", "curve", "shares"),
+        *("disk", "rows", "curve", "shares", "web"),
     },
     {
         *("sources", "sinks", "gulps", "clean", "dedisperse", "search", "images", "classify"),
@@ -31,7 +31,7 @@ HEAVY = {"tensorflow", "keras", "numba", "matplotlib", "astropy", "sigpyproc", "
 #: What makes a thread or a process, and who may.
 MAKERS = {"Thread", "Timer", "ThreadPoolExecutor", "ProcessPoolExecutor", "Process", "Pool"}
 THREADED = {
-    *("channel.py", "dedisperse/engine.py", "sinks/zmq.py", "service/http.py", "demo.py"),
+    *("channel.py", "dedisperse/engine.py", "sinks/zmq.py", "web.py", "demo.py"),
     "training/shards.py",
 }
 #: What threads wait for each other with, and who may.

@@ -539,7 +539,7 @@ def test_a_port_for_messages_that_is_taken_is_refused(daemon: Daemon) -> None:
 def test_a_port_for_metrics_that_is_taken_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("mlppa.service.http.RETRY_S", 0.0)
+    monkeypatch.setattr("mlppa.web.RETRY_S", 0.0)
     port = free_port()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", port))

@@ -14,7 +14,20 @@ from typer.exceptions import TyperException
 from .. import __version__
 from ..allocator import keep_freed_memory
 from ..errors import ConfigError, EnvironmentFault, MlppaError
-from . import bench, classify, doctor, keys, listen, models, replay, retract, run, search, sky
+from . import (
+    bench,
+    classify,
+    dashboard,
+    doctor,
+    keys,
+    listen,
+    models,
+    replay,
+    retract,
+    run,
+    search,
+    sky,
+)
 from .options import Debug
 from .usage import help_alone, usage_error
 
@@ -33,6 +46,7 @@ app.command()(doctor.doctor)
 app.command()(sky.simulate)
 app.command()(replay.replay)
 app.command()(listen.listen)
+app.command()(dashboard.dashboard)
 app.command()(keys.keys)
 app.command()(retract.retract)
 app.add_typer(models.app, name="models")

@@ -1,5 +1,6 @@
 """Listen to a running mlppa."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ from ..errors import ConfigError
 from .options import AsJson, Debug
 
 if TYPE_CHECKING:
+    from ..curve import Keys
     from ..wire import Message
 
 #: After so long without a message a listener is told that nobody speaks.
@@ -25,24 +27,45 @@ def listen(
     ] = None,
     key: Annotated[Path | None, typer.Option(help="Our secret key, where it asks for one.")] = None,
     server_key: Annotated[Path | None, typer.Option(help="Public key of the publisher.")] = None,
+    tui: Annotated[
+        bool, typer.Option("--tui", help="A screen; ENDPOINT may be all that dashboard takes.")
+    ] = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Print detections and coverage as they come."""
-    from ..curve import Keys
+    if tui:
+        _show_screen(endpoint, replay, keys_of(key, server_key))
+        return
     from ..listen import listen as hear
     from ..wire import encode
 
     _check(endpoint, replay, from_seq)
-    if (key is None) != (server_key is None):
-        cause = "one key is not enough"
-        raise ConfigError("--key, --server-key", cause, "give both, or none")
-    keys = None if key is None or server_key is None else Keys(key, server_key)
+    keys = keys_of(key, server_key)
     for m in hear(endpoint, replay, from_seq, patience_s=PATIENCE_S, keys=keys):
         if as_json:
             typer.echo(encode(m).decode())
         else:
             typer.echo(_line(m))
+
+
+def _show_screen(who: str, replay: str | None, keys: "Keys | None") -> None:
+    from ..dashboard import follow
+    from ..dashboard.terminal import Terminal
+
+    if not sys.stdout.isatty():
+        raise ConfigError("--tui", "this is no terminal", "leave it out: lines are printed then")
+    Terminal([follow(who, keys, replay)]).run()
+
+
+def keys_of(key: Path | None, server_key: Path | None) -> "Keys | None":
+    """Take both keys or none."""
+    from ..curve import Keys
+
+    if (key is None) != (server_key is None):
+        cause = "one key is not enough"
+        raise ConfigError("--key, --server-key", cause, "give both, or none")
+    return None if key is None or server_key is None else Keys(key, server_key)
 
 
 def _line(m: "Message") -> str:

@@ -1,6 +1,8 @@
 """Simulated skies: write one, or take one through the whole program."""
 
 import json
+import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -168,5 +170,6 @@ def _print_demo(result: "DemoResult") -> None:
             f"{found.probability:.3f}" if found else "-",
         )
     console.print(table)
-    for line in result.lines():
+    page = shlex.join([sys.argv[0], "dashboard", str(result.folder), "--play", str(result.data)])
+    for line in [*result.lines(), f"The live page, with this sky played to it: {page}"]:
         console.print(line, soft_wrap=True, highlight=False)

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from ..curve import Keys
+from ..web import host_port
 from ..wire.address import ADDRESS_REMEDY, address_fault
 from .words import told
 
@@ -53,9 +54,10 @@ def _rising(value: tuple[float, float]) -> tuple[float, float]:
 
 
 def _host_port(value: str) -> str:
-    host, colon, port = value.rpartition(":")
-    if not (host and colon and port.isdigit() and int(port) < 65536):
-        raise told(f"{value!r} is not HOST:PORT", "give one like 127.0.0.1:9177")
+    try:
+        host_port(value)
+    except ValueError as error:
+        raise told(str(error), "give one like 127.0.0.1:9177") from error
     return value
 
 

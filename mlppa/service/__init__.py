@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import __version__
 from ..channel import merge, prefetch
 from ..config import DaemonConfig
 from ..curve import refuse_open
@@ -28,7 +29,7 @@ from ..sinks.journal import Journal, JournalReader
 from ..sources import Resumable, open_feed
 from ..warmup import warm_up
 from .beam import Beam
-from .http import Pages
+from .http import Answer, Pages
 from .notify import Notifier, watchdog_s
 from .resume import Resumed
 
@@ -144,7 +145,11 @@ class Daemon:
             self._pictures = stack.enter_context(closing(FolderSink(config.output, budget_bytes)))
         stack.callback(self._notifier.close)
         if config.life.http is not None:
-            answers = {"/healthz": self._is_well, "/readyz": self._is_ready}
+            answers: dict[str, Answer] = {
+                "/healthz": self._is_well,
+                "/readyz": self._is_ready,
+                "/about": self._about,
+            }
             pages = Pages(config.life.http, answers, config.output)
             self._pages = stack.enter_context(closing(pages))
         outlets = [Outlet(sink) for sink in self._open_sinks(stack)]
@@ -347,6 +352,12 @@ class Daemon:
             beam.state in ("live", "late", "insensitive") for beam in [*self._beams.values()]
         )
         return ready, {"ready": ready, "streams": self._described()}
+
+    def _about(self) -> tuple[bool, dict[str, Any]]:
+        """Tell whoever wants to follow where the messages are."""
+        wanted = self.config.publish
+        where = {"detections": wanted.detections, "replay": wanted.replay}
+        return True, {"version": __version__, "streams": sorted(self._streams)} | where
 
     def _described(self) -> dict[str, Any]:
         return {name: beam.described() for name, beam in [*self._beams.items()]}

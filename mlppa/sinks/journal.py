@@ -9,7 +9,7 @@ its ``-wal`` and ``-shm`` (SQLite's) and ``.lock`` (ours: one writer).
 import logging
 import os
 import sqlite3
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -165,12 +165,13 @@ class JournalReader:
         message = decode(row[0]) if row else None
         return message if isinstance(message, CoverageMessage) else None
 
-    def latest(self, count: int) -> list[DetectionMessage]:
-        """Give the latest classified candidates, in all runs of the stream."""
-        query = """SELECT body FROM message WHERE stream = ? AND kind IN ('pulse', 'rfi')
+    def latest(self, count: int, kinds: Sequence[str] = ("pulse", "rfi")) -> list[DetectionMessage]:
+        """Give the latest classified candidates, in all runs of the stream; the last first."""
+        marks = ", ".join("?" * len(kinds))
+        query = f"""SELECT body FROM message WHERE stream = ? AND kind IN ({marks})
             ORDER BY rowid DESC LIMIT ?"""
         with _explained(self.path):
-            rows = self._database.execute(query, (self.stream, count)).fetchall()
+            rows = self._database.execute(query, (self.stream, *kinds, count)).fetchall()
         messages = (decode(body) for (body,) in rows)
         return [one for one in messages if isinstance(one, DetectionMessage)]
 

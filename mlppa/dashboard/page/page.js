@@ -1,0 +1,303 @@
+// Asks for what is to be seen once a second and shows it. All that comes from messages is put
+// in as text, never as markup.
+"use strict";
+
+const LEVELS = {
+  live: "good", recorded: "none", waiting: "none", ended: "none", stopping: "warn",
+  late: "bad", silent: "bad", insensitive: "bad", "no contact": "bad", nothing: "none",
+};
+const ASK_MS = 1000;
+// The gauge ends at one and a half times real time.
+const GAUGE_END = 1.5;
+// A picture is drawn after its message: it is asked for so often, so far apart.
+const TRIES = 8, TRY_MS = 1500;
+
+const $ = (id) => document.getElementById(id);
+let chosen = null;
+let latest = null;
+
+function make(tag, text, attributes = {}) {
+  const node = document.createElement(tag);
+  if (text !== null && text !== undefined) node.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  return node;
+}
+
+// Replaces what stands in a node only where it is another: a click must not fall between.
+function fill(node, nodes, key) {
+  if (node.dataset.key === key) return;
+  node.dataset.key = key;
+  node.replaceChildren(...nodes);
+}
+
+function level(node, state) { node.dataset.level = LEVELS[state] ?? "none"; }
+
+const percent = (x) => `${(100 * x).toFixed(x > 0 && x < 0.1 ? 1 : 0)}\u00a0%`;
+const digits = (x) => String(Number(x.toPrecision(2)));
+function seconds(s) {
+  if (s < 1) return `${digits(1000 * s)}\u00a0ms`;
+  return s < 100 ? `${digits(s)}\u00a0s` : `${Math.round(s / 60)}\u00a0min`;
+}
+function ago(s) {
+  if (s < 90) return `${Math.max(0, Math.round(s))} s ago`;
+  if (s < 5400) return `${Math.round(s / 60)} min ago`;
+  return s < 172800 ? `${Math.round(s / 3600)} h ago` : `${Math.round(s / 86400)} days ago`;
+}
+
+function shown(now) {
+  const every = Object.entries(now.streams);
+  return chosen in now.streams ? every.filter(([name]) => name === chosen) : every;
+}
+
+function showStreams(now) {
+  const names = Object.keys(now.streams);
+  const key = JSON.stringify(names);
+  const nodes = names.map((name) => {
+    const button = make("button", name, { type: "button", "data-stream": name });
+    button.addEventListener("click", () => { chosen = chosen === name ? null : name; show(latest); });
+    return button;
+  });
+  fill($("streams"), nodes, key);
+  for (const button of $("streams").children) {
+    const one = now.streams[button.dataset.stream];
+    level(button, one.state);
+    button.setAttribute("aria-pressed", String(chosen === button.dataset.stream));
+    button.title = `${one.state}${one.news ? `: ${one.news}` : ""}`;
+  }
+}
+
+function worst(of) {
+  const order = ["no contact", "silent", "late", "insensitive", "waiting", "stopping", "ended", "live", "recorded"];
+  return of.map(([, one]) => one.state).sort((a, b) => order.indexOf(a) - order.indexOf(b))[0] ?? "nothing";
+}
+
+function showPace(now, of) {
+  const state = chosen in now.streams ? worst(of) : now.verdict.state;
+  $("verdict").textContent = now.verdicts[state][0];
+  level($("verdict"), state);
+  const live = of.filter(([, one]) => one.ratio !== undefined);
+  const ratio = Math.max(0, ...live.map(([, one]) => one.ratio));
+  const gauge = document.querySelector(".gauge");
+  gauge.dataset.level = ratio > 1 ? "bad" : ratio > 0.8 ? "warn" : "good";
+  gauge.firstElementChild.style.width = `${Math.min(100, (100 * ratio) / GAUGE_END)}%`;
+  gauge.hidden = !live.length;
+  const latency = Math.max(0, ...live.map(([, one]) => one.latency_s ?? 0));
+  const down = live.filter(([, one]) => one.rung > 0).map(([name, one]) => `${name}: ${one.rung_name}`);
+  const line = live.length
+    ? [`needs ${percent(ratio)} of real time`, `latency ${seconds(latency)}`, ...down]
+    : [now.verdicts[state][1]];
+  if (["silent", "no contact", "late", "insensitive"].includes(state)) line.unshift(now.verdicts[state][1]);
+  $("pace-line").textContent = line.join(", ");
+}
+
+function showSense(of) {
+  const known = of.map(([, one]) => one.recovered).filter((x) => x !== null && x !== undefined);
+  const node = $("recovered");
+  node.textContent = known.length ? percent(Math.min(...known)) : "–";
+  node.dataset.level = !known.length ? "none" : Math.min(...known) < 0.5 ? "bad" : Math.min(...known) < 0.8 ? "warn" : "good";
+  const gone = (fate) => of.reduce((sum, [, one]) => sum + one.sky_s[fate], 0);
+  const all = ["searched", "masked", "missing", "shed"].reduce((sum, fate) => sum + gone(fate), 0);
+  const masked = Math.max(0, ...of.map(([, one]) => one.masked_channels ?? 0));
+  const thresholds = of.map(([, one]) => one.threshold).filter((x) => x);
+  const put = of.reduce((sum, [, one]) => sum + one.injected, 0);
+  const line = [known.length ? "of clear pulses put in are found" : put ? `${put} pulses put in: too few to tell` : "no pulses are put in"];
+  if (thresholds.length) line.push(`S/N from ${Math.max(...thresholds)}`);
+  if (all) line.push(`${percent(gone("searched") / all)} of the sky searched`);
+  line.push(`${percent(masked)} of the band masked`);
+  $("sense-line").textContent = line.join(", ");
+}
+
+function showFound(now, of) {
+  const names = of.map(([name]) => name);
+  const real = now.detections.filter((one) => !one.injected && names.includes(one.stream));
+  $("count").textContent = String(of.reduce((sum, [, one]) => sum + one.found, 0));
+  const last = real[0];
+  $("found-line").textContent = last
+    ? `pulses; last: DM ${last.dm.toFixed(1)}, S/N ${last.snr.toFixed(1)}, ${ago(now.now_s - Date.parse(last.created) / 1000)}`
+    : "pulses";
+}
+
+function thumb(one) {
+  const frame = make("span", null, { class: "thumb" });
+  frame.append(make("span", one.image ? "…" : "no picture"));
+  if (one.image) picture(frame, one, 0);
+  return frame;
+}
+
+// The DM-time image is a part of the picture: the rest lies outside of the frame.
+function picture(frame, one, tries) {
+  const image = make("img", null, { alt: `DM-time image of ${one.id}` });
+  const [left, bottom, width, height] = latest.image_box;
+  image.style.width = `${100 / width}%`;
+  image.style.height = `${100 / height}%`;
+  image.style.left = `${(-100 * left) / width}%`;
+  image.style.top = `${(-100 * (1 - bottom - height)) / height}%`;
+  image.addEventListener("load", () => frame.replaceChildren(image));
+  image.addEventListener("error", () => {
+    if (tries < TRIES) setTimeout(() => picture(frame, one, tries + 1), TRY_MS);
+    else frame.firstElementChild.textContent = "no picture";
+  });
+  image.src = `${address(one)}${tries ? `?${tries}` : ""}`;
+}
+
+const address = (one) => `pictures/${one.source}/${encodeURIComponent(one.image)}`;
+
+function showCards(now, of) {
+  const names = of.map(([name]) => name);
+  const found = now.detections.filter((one) => names.includes(one.stream));
+  const nodes = found.map((one) => {
+    const button = make("button", null, { type: "button", "data-id": one.id, "data-injected": String(one.injected) });
+    const words = make("span", null, { class: "card" });
+    words.append(make("b", `DM ${one.dm.toFixed(1)}`), make("br"), `S/N ${one.snr.toFixed(1)}`, make("br"), `p ${one.probability.toFixed(3)}`);
+    const where = one.injected ? "put in" : one.known_source ?? (one.source_name || "sky");
+    words.append(make("small", `${one.stream}: ${where}`));
+    button.append(thumb(one), words);
+    button.addEventListener("click", () => open(one));
+    const item = make("li");
+    item.append(button);
+    return item;
+  });
+  if (!nodes.length) nodes.push(make("li", "none so far", { class: "empty" }));
+  fill($("cards"), nodes, JSON.stringify(found.map((one) => [one.id, one.stream])));
+}
+
+function open(one) {
+  const image = $("picture");
+  image.removeAttribute("src");
+  image.alt = one.image ? `Picture of ${one.id}` : "";
+  if (one.image) image.src = address(one);
+  const facts = Object.entries(one).filter(([name, value]) => value !== null && name !== "source");
+  $("facts").replaceChildren(...facts.flatMap(([name, value]) => [make("dt", name), make("dd", String(value))]));
+  $("detail").showModal();
+}
+
+function showNow(of) {
+  const timed = of.map(([, one]) => one).filter((one) => one.budget_s > 0);
+  timed.sort((a, b) => b.dt_s / b.budget_s - a.dt_s / a.budget_s);
+  const [one] = timed;
+  $("dt-now").textContent = one ? `now ${seconds(one.dt_s)} of ${seconds(one.budget_s)}` : "";
+}
+
+function showQueues(of) {
+  const sums = {};
+  for (const [, one] of of) for (const [name, depth] of Object.entries(one.queues ?? {})) sums[name] = (sums[name] ?? 0) + depth;
+  const failing = [...new Set(of.flatMap(([, one]) => one.failing ?? []))];
+  const nodes = Object.entries(sums).flatMap(([name, depth]) => [make("dt", name), make("dd", String(depth))]);
+  nodes.push(...failing.flatMap((name) => [make("dt", name), make("dd", "fails", { "data-level": "bad" })]));
+  if (!nodes.length) nodes.push(make("dt", "none"));
+  fill($("queues"), nodes, JSON.stringify([sums, failing]));
+}
+
+function key(id, colours) {
+  const nodes = Object.entries(colours).map(([name, colour]) => {
+    const mark = make("i");
+    mark.style.background = colour;
+    const words = make("span");
+    words.append(mark, name);
+    return words;
+  });
+  fill($(id), nodes, JSON.stringify(colours));
+}
+
+const model = (name) => Bokeh.documents.map((one) => one.get_model_by_name(name)).find((one) => one);
+
+function only(columns) {
+  if (chosen === null || !columns.stream) return columns;
+  const kept = columns.stream.map((name, n) => [name, n]).filter(([name]) => name === chosen).map(([, n]) => n);
+  return Object.fromEntries(Object.entries(columns).map(([name, values]) => [name, kept.map((n) => values[n])]));
+}
+
+function showPlots(now) {
+  for (const [name, columns] of Object.entries(now.plots)) {
+    const source = model(name);
+    if (source) source.data = only(columns);
+  }
+  const streams = Object.keys(now.streams);
+  const figure = model("figure coverage");
+  if (!figure) return;
+  const rows = chosen in now.streams ? [streams.indexOf(chosen)] : streams.map((_, n) => n);
+  figure.y_range.setv({ start: (rows[0] ?? 0) - 0.5, end: (rows.at(-1) ?? 0) + 0.5 });
+  const axis = model("streams");
+  const some = rows.length > 16 ? [] : rows;
+  if (axis.ticker.ticks.join() !== some.join()) axis.ticker.ticks = some;
+  const labels = new Map(some.map((n) => [n, streams[n].length > 14 ? `${streams[n].slice(0, 13)}…` : streams[n]]));
+  if ([...labels.values()].join("\n") !== [...axis.major_label_overrides.values()].join("\n")) axis.major_label_overrides = labels;
+  const start = Math.max(-10, Math.min(...now.plots.coverage.left, -1 / 6));
+  for (const name of ["coverage", "dt"]) model(`figure ${name}`).x_range.start = start;
+}
+
+function show(now) {
+  if (!now || !now.streams) return;
+  latest = now;
+  const of = shown(now);
+  showStreams(now);
+  showPace(now, of);
+  showSense(of);
+  showFound(now, of);
+  showCards(now, of);
+  showQueues(of);
+  showNow(of);
+  key("key-fate", now.colours.fate);
+  key("key-model", now.colours.model);
+  showPlots(now);
+  $("clock").textContent = `${new Date(1000 * now.now_s).toISOString().slice(0, 19).replace("T", " ")} UTC`;
+  document.title = `${now.verdicts[now.verdict.state][0]} – mlppa`;
+}
+
+function trouble(text) {
+  $("trouble").textContent = text;
+  $("trouble").hidden = !text;
+}
+
+async function ask() {
+  try {
+    const answer = await fetch("now.json", { cache: "no-store" });
+    const now = await answer.json();
+    trouble(now.faults?.length ? now.faults.join("; ") : "");
+    if (now.now_s && Date.now() / 1000 - now.now_s > 10) trouble("mlppa dashboard stands still: what is here is old");
+    show(now);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    trouble("mlppa dashboard does not answer: what is here is old");
+  } finally {
+    setTimeout(ask, ASK_MS);
+  }
+}
+
+// Bokeh draws on a canvas, which knows nothing of style sheets.
+function paint() {
+  const style = getComputedStyle(document.documentElement);
+  const [ink, faint, rule] = ["--ink", "--faint", "--rule"].map((name) => style.getPropertyValue(name));
+  const size = matchMedia("(min-width: 1600px)").matches ? "15px" : "12px";
+  for (const one of Bokeh.documents.flatMap((doc) => doc.roots())) {
+    for (const axis of [...one.below, ...one.left]) {
+      axis.setv({
+        axis_label_text_color: faint, axis_label_text_font_style: "normal", axis_label_text_font_size: size,
+        major_label_text_color: ink, major_label_text_font_size: size,
+        axis_line_color: rule, major_tick_line_color: rule, minor_tick_line_color: null,
+      });
+    }
+    for (const grid of one.center) if ("grid_line_color" in grid && grid.grid_line_color !== null) grid.grid_line_color = rule;
+  }
+}
+
+function setTheme(name) {
+  document.documentElement.dataset.theme = name;
+  $("theme").textContent = name === "dark" ? "light" : "dark";
+  paint();
+}
+
+async function begin() {
+  const figures = await (await fetch("figures.json")).json();
+  for (const [name, item] of Object.entries(figures)) await Bokeh.embed.embed_item(item, name);
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const asked = new URLSearchParams(location.search).get("theme");
+  setTheme(asked ?? (dark.matches ? "dark" : "light"));
+  dark.addEventListener("change", () => setTheme(dark.matches ? "dark" : "light"));
+  $("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
+  $("detail").addEventListener("click", (event) => { if (event.target === $("detail")) $("detail").close(); });
+  document.documentElement.dataset.ready = "true";
+  ask();
+}
+
+begin();
