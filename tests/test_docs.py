@@ -6,10 +6,12 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ from prometheus_client.metrics import MetricWrapperBase
 from mlppa import errors, metrics
 from mlppa.cli import BUG
 from mlppa.config import ClassifySettings, SearchSettings
+from mlppa.dispersion import K_DM
+from mlppa.formats.lists import K_HEIMDALL, K_TRANSIENTX
+from mlppa.formats.sigproc import pack_header, read_header
 from mlppa.sinks import Sink
 from mlppa.sinks.journal import Journal, JournalReader
 from mlppa.sources import Source
@@ -356,3 +361,28 @@ def test_every_alert_has_its_place() -> None:
     assert [name for name, _ in listed] == headings
     assert all(anchor == name.lower() for name, anchor in listed)
     assert len(headings) == 12
+
+
+def test_the_constants_of_the_questions() -> None:
+    page = (DOCS / "faq.md").read_text()
+    assert float(re.findall(r"^([0-9.e]+) MHz² pc", page, re.MULTILINE)[0]) == K_DM
+    assert f"{K_TRANSIENTX:.3f}, heimdall {K_HEIMDALL:.0f}" in page
+    assert f"500 is {500 * K_TRANSIENTX / K_DM:.3f} here" in page
+    assert f"by {K_DM / K_TRANSIENTX:.6f} to" in page
+
+
+def test_what_the_questions_quote_of_headers_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    header = replace(HEADER, nchans=256, foff_mhz=-1.0)
+    whole = pack_header(header) + bytes(256 * 39061)
+    start = whole.index(b"\x06\0\0\0tstart")
+    end = whole.index(b"\x0a\0\0\0HEADER_END")
+    odd = whole[:end] + b"\x09\0\0\0my_strang" + struct.pack("<d", 1.5) + whole[end:]
+    path = tmp_path / "night.fil"
+    for raw in (whole[:start] + whole[start + 18 :], odd, whole + bytes(156)):
+        path.write_bytes(raw)
+        read_header(path)
+    said = [one.message.rpartition("/")[2] for one in caplog.records]
+    page = (DOCS / "faq.md").read_text()
+    assert re.findall("^mlppa: WARNING: (.*)$", page, re.MULTILINE) == said
