@@ -351,7 +351,7 @@ def test_an_exercise_on_call_goes_as_it_should(tmp_path: Path) -> None:
     assert "exit code 4\n" in said
     assert "exit code 0\n" in said
     assert "numbers without a hole" in said
-    assert said.count("samples missing") == 2, "the end of the night, and the kill"
+    assert said.count("samples missing") >= 2, "the end of the night, and the kill"
 
 
 def test_every_alert_has_its_place() -> None:
