@@ -3,11 +3,15 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,9 @@ from prometheus_client.metrics import MetricWrapperBase
 from mlppa import errors, metrics
 from mlppa.cli import BUG
 from mlppa.config import ClassifySettings, SearchSettings
+from mlppa.dispersion import K_DM
+from mlppa.formats.lists import K_HEIMDALL, K_TRANSIENTX
+from mlppa.formats.sigproc import pack_header, read_header
 from mlppa.sinks import Sink
 from mlppa.sinks.journal import Journal, JournalReader
 from mlppa.sources import Source
@@ -31,7 +38,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 OPERATIONS = (DOCS / "operations.md").read_text()
 TUTORIALS = ("search", "detection", "listen", "lists")
-PORTS = ("5757", "5758")
+PORTS = ("5757", "5758", "7150", "9177")
 
 
 def section(page: str, heading: str) -> str:
@@ -186,17 +193,23 @@ def test_the_journal_is_pruned_as_the_page_says(tmp_path: Path) -> None:
 def run_script(text: str, folder: Path) -> str:
     """Run a shell script with our Python first in the path; give what it prints."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    run = subprocess.run(
+    with subprocess.Popen(
         ["sh", "-c", text],
         cwd=folder,
         env=os.environ | {"PATH": path},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=110,
-        check=False,
-    )
-    assert run.returncode == 0, f"{text}: {run.stdout}{run.stderr}"
-    return run.stdout
+        start_new_session=True,
+    ) as run:
+        try:
+            said, faults = run.communicate(timeout=110)
+        finally:
+            # what it has left behind it: daemons, listeners
+            with suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)
+    assert run.returncode == 0, f"{text}: {said}{faults}"
+    return said
 
 
 def free_ports(count: int) -> list[str]:
@@ -220,16 +233,21 @@ def script(tutorial: str) -> str:
     return "\n".join(parts)
 
 
+def follow(tutorial: str, folder: Path) -> str:
+    """Do what a tutorial says, on ports that are free; give what it prints."""
+    text = script(tutorial)
+    for port, free in zip(PORTS, free_ports(len(PORTS)), strict=True):
+        text = text.replace(port, free)
+    return run_script(text, folder)
+
+
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """Follow all tutorials in one folder; give it, and what each printed."""
     folder = tmp_path_factory.mktemp("tutorials")
     said = {}
     for tutorial in TUTORIALS:
-        text = script(tutorial)
-        for port, free in zip(PORTS, free_ports(len(PORTS)), strict=True):
-            text = text.replace(port, free)
-        said[tutorial] = run_script(text, folder)
+        said[tutorial] = follow(tutorial, folder)
     return folder, said
 
 
@@ -274,3 +292,97 @@ def test_the_output_folder_is_explained(followed: tuple[Path, dict[str, str]]) -
     assert written == set(files) - {"ID.png"}
     keys = names(first_cells(folder.split("`summary.json`:")[1].split("\n### ")[0]))
     assert set(keys) == set(json.loads((found / "summary.json").read_text()))
+
+
+@pytest.mark.slow
+def test_tuning_shows_what_the_page_says(tmp_path: Path) -> None:
+    said = follow("rfi", tmp_path)
+    page = (DOCS / "tutorials" / "rfi.md").read_text()
+    kept = "(\\d+) of 12 pulses, (\\d+) false"
+    searched = [(int(found), int(false)) for found, false in re.findall(f"^{kept}", said, re.M)]
+    # figures that differ by more than a few are to be measured again
+    for (found, false), (told, more) in zip(searched, [(11, 0), (11, 1), (9, 1)], strict=True):
+        assert abs(found - told) <= 1, said
+        assert abs(false - more) <= 1, said
+    assert "put in: zero-dm: S/N" in said
+    rows = dict(re.findall(r"^\| `([a-z-]+: ?.*|pulse)` \| (\d+) \|", page, re.MULTILINE))
+    counted = re.findall(r"^ +(\d+) (.+?) *$", said, re.MULTILINE)[: len(rows)]
+    assert {reason: int(count) for count, reason in counted} == {
+        reason: pytest.approx(int(count), rel=0.2, abs=3) for reason, count in rows.items()
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_training_makes_a_model_that_works(tmp_path: Path) -> None:
+    said = follow("train", tmp_path)
+    assert {"card.json", "curves.png", "model.keras", "model.onnx", "recipe.toml"} == {
+        file.name for file in (tmp_path / "tiny").iterdir()
+    } - {"curves.csv"}
+    card = json.loads((tmp_path / "tiny" / "card.json").read_text())
+    page = (DOCS / "tutorials" / "train.md").read_text()
+    told = names(first_cells(section(page, "## What is it?")))
+    assert told == [key for key in told if key in card or key in card["metrics"]]
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert set(report["models"]) == {"tiny", "spine-64"}
+    assert "results in by-tiny" in said
+    assert json.loads((tmp_path / "by-tiny" / "summary.json").read_text())["model"] == "tiny"
+
+
+@pytest.mark.slow
+def test_a_replay_ends_with_what_was_not_sent(tmp_path: Path) -> None:
+    said = follow("replay", tmp_path)
+    assert "not sent: 41344 samples; missing: 42790, 1446 of them after the end" in said
+    assert said.count(": found") == 6
+    assert said.count(": not found") == 2
+    heard = (tmp_path / "heard.txt").read_text()
+    assert re.search(r"silent, .*\n(.*\n)*.* live, .*data come", heard)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_an_exercise_on_call_goes_as_it_should(tmp_path: Path) -> None:
+    said = follow("oncall", tmp_path)
+    assert '"well": true' in said
+    assert '"state": "silent"' in said
+    assert "\n503\n" in said
+    for answer in ("'high' is not a number", "search.dm_max changed", "reloaded: thresholds"):
+        assert answer in said
+    assert "exit code 4\n" in said
+    assert "exit code 0\n" in said
+    assert "numbers without a hole" in said
+    assert said.count("samples missing") >= 2, "the end of the night, and the kill"
+
+
+def test_every_alert_has_its_place() -> None:
+    page = (DOCS / "tutorials" / "oncall.md").read_text()
+    listed = re.findall(r"^\| \[`(\w+)`\]\(#(\w+)\)", page, re.MULTILINE)
+    headings = re.findall(r"^### (Mlppa\w+)$", page, re.MULTILINE)
+    assert [name for name, _ in listed] == headings
+    assert all(anchor == name.lower() for name, anchor in listed)
+    assert len(headings) == 12
+
+
+def test_the_constants_of_the_questions() -> None:
+    page = (DOCS / "faq.md").read_text()
+    assert float(re.findall(r"^([0-9.e]+) MHz² pc", page, re.MULTILINE)[0]) == K_DM
+    assert f"{K_TRANSIENTX:.3f}, heimdall {K_HEIMDALL:.0f}" in page
+    assert f"500 is {500 * K_TRANSIENTX / K_DM:.3f} here" in page
+    assert f"by {K_DM / K_TRANSIENTX:.6f} to" in page
+
+
+def test_what_the_questions_quote_of_headers_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    header = replace(HEADER, nchans=256, foff_mhz=-1.0)
+    whole = pack_header(header) + bytes(256 * 39061)
+    start = whole.index(b"\x06\0\0\0tstart")
+    end = whole.index(b"\x0a\0\0\0HEADER_END")
+    odd = whole[:end] + b"\x09\0\0\0my_strang" + struct.pack("<d", 1.5) + whole[end:]
+    path = tmp_path / "night.fil"
+    for raw in (whole[:start] + whole[start + 18 :], odd, whole + bytes(156)):
+        path.write_bytes(raw)
+        read_header(path)
+    said = [one.message.rpartition("/")[2] for one in caplog.records]
+    page = (DOCS / "faq.md").read_text()
+    assert re.findall("^mlppa: WARNING: (.*)$", page, re.MULTILINE) == said
