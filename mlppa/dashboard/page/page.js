@@ -100,7 +100,7 @@ function showSense(of) {
   const masked = Math.max(0, ...of.map(([, one]) => one.masked_channels ?? 0));
   const thresholds = of.map(([, one]) => one.threshold).filter((x) => x);
   const put = of.reduce((sum, [, one]) => sum + one.injected, 0);
-  const line = [known.length ? "of clear pulses put in are found" : put ? `${put} pulses put in: too few to tell` : "no pulses are put in"];
+  const line = [known.length ? "of clear pulses put in" : put ? `${put} pulses put in: too few to tell` : "no pulses are put in"];
   if (thresholds.length) line.push(`S/N from ${Math.max(...thresholds)}`);
   if (all) line.push(`${percent(gone("searched") / all)} of the sky searched`);
   line.push(`${percent(masked)} of the band masked`);
