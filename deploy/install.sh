@@ -2,14 +2,15 @@
 # Install mlppa from this checkout into a folder of its own, for a service:
 #
 #   sudo sh deploy/install.sh /opt/mlppa-0.1.0
+#   sudo sh deploy/install.sh /opt/mlppa-0.1.0 gpu    # with CUDA, for the network on a GPU
 #
 # What requirements.lock names, with its hashes, and of that only what the program needs. The
 # Python is found as for the checkout (MLPPA_PYTHON names one); it must not lie in somebody's
 # home, where a service does not see it.
 set -eu
-case ${1:-} in
-/*) to=$1 ;;
-*) echo "usage: sh deploy/install.sh /FOLDER" >&2 && exit 2 ;;
+case ${1:-}:${2:-} in
+/*: | /*:gpu) to=$1 ;;
+*) echo "usage: sh deploy/install.sh /FOLDER [gpu]" >&2 && exit 2 ;;
 esac
 if [ -e "$to" ]; then
     echo "$to is there already; name another folder, so that the old one can be gone back to" >&2
@@ -32,6 +33,10 @@ uv=$build/bin/uv
 # as constraints: what the lock does not name is refused, what nothing needs is left out
 "$uv" pip install --quiet --python "$to" --require-hashes --compile-bytecode \
     -c requirements.lock -r pyproject.toml
+if [ "${2:-}" = gpu ]; then
+    "$uv" pip install --quiet --python "$to" --require-hashes --no-deps \
+        -r deploy/container/cuda.lock
+fi
 "$uv" build --quiet --wheel --python "$python" --require-hashes \
     --build-constraints requirements.lock --out-dir "$build/wheel"
 "$uv" pip install --quiet --python "$to" --no-deps --compile-bytecode "$build"/wheel/*.whl

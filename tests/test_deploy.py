@@ -163,3 +163,17 @@ def test_a_script_is_without_a_flaw(path: Path) -> None:
         pytest.skip("shellcheck is not installed: make setup")
     done = ran(shellcheck, path)
     assert (done.stdout, done.returncode) == ("", 0)
+
+
+@pytest.mark.parametrize("section", ["post", "runscript", "test"])
+def test_a_script_of_the_image_is_without_a_flaw(section: str, tmp_path: Path) -> None:
+    text = (DEPLOY / "container" / "mlppa.def").read_text()
+    (script,) = re.findall(rf"^%{section}\n((?:    .*\n|\n)+)", text, re.MULTILINE)
+    path = tmp_path / "script.sh"
+    path.write_text(f"#!/bin/sh\n{script}")
+    shellcheck = BIN / "shellcheck"
+    if not shellcheck.exists():
+        pytest.skip("shellcheck is not installed: make setup")
+    # a name in braces is apptainer's, and constant for the shell
+    done = ran(shellcheck, "--exclude=SC2050,SC2194", path)
+    assert (done.stdout, done.returncode) == ("", 0)
