@@ -146,9 +146,17 @@ def test_the_unit_is_that_of_the_daemon() -> None:
     codes = {str(error.exit_code) for error in (ConfigError, InputError)}
     assert set(unit["RestartPreventExitStatus"].split()) == codes
     # Debian 12 has systemd 252, and notify-reload came with 253
-    assert (unit["Type"], unit["ExecReload"]) == ("notify", "/bin/kill -HUP $MAINPID")
+    assert (unit["Type"], unit["ExecReload"]) == ("notify", "/bin/sh -c 'kill -HUP $MAINPID'")
     assert (unit["PrivateIPC"], unit["RemoveIPC"], unit["MemoryDenyWriteExecute"]) == ("no",) * 3
     assert "DynamicUser" not in unit
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*(f"systemd/{unit}" for unit in UNITS), "container/Containerfile", "container/mlppa.def"],
+)
+def test_nothing_reports_to_anybody(name: str) -> None:
+    assert "ORT_DISABLE_TELEMETRY=1" in (DEPLOY / name).read_text()
 
 
 # Scripts.
