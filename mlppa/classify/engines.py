@@ -77,7 +77,7 @@ def with_onnx(card: ModelCard, threads: int = 1) -> Network:
     ModelError
         Where the weights are missing, are not those of the card, or do not fit it.
     """
-    import onnxruntime
+    onnxruntime = import_onnxruntime()
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     path = verified(card, ONNX)
@@ -223,6 +223,14 @@ def _check_inputs(path: Path, shapes: list[list[int]], card: ModelCard) -> None:
     if shapes != wanted:
         cause = f"its inputs are {shapes}, and those of the card {wanted}"
         raise ModelError(path, cause, "correct the card or the weights")
+
+
+def import_onnxruntime() -> Any:
+    """Import ONNX Runtime, which tells its maker nothing: a telescope calls nobody."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
 
 
 def import_keras() -> tuple[Any, Any]:

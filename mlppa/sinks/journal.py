@@ -354,7 +354,7 @@ class Journal(JournalReader):
                 return
             database.execute(_BEGIN, (stream, run_key or "", stream))
             (kept,) = database.execute("SELECT count(*) FROM message").fetchone()
-        if latest is not None:
+        if kept:
             told = "%s: another run begins; %d messages of earlier ones stay in the journal"
             logger.log(level, told, self.path, kept)
 
