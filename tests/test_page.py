@@ -1,13 +1,14 @@
 """The live page in a real browser: what it shows, and what a click does, without a network."""
 
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,8 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium"),
     pytest.mark.slow,
 ]
+
+PROGRAM = Path(sys.executable).with_name("mlppa")
 
 #: Names are not looked up: what is not on this machine is not there.
 ALONE = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
@@ -100,18 +103,11 @@ class Served:
     up_s: float
 
 
-@pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A sky that is played to a daemon of its own, and the page that shows it."""
-    folder = tmp_path_factory.mktemp("played")
-    write_filterbank(SKY, folder / "sky.fil")
-    words = ["dashboard", "--play", str(folder / "sky.fil"), "--bind", "127.0.0.1:0"]
+@contextmanager
+def dashboard(words: Sequence[str]) -> Iterator[Served]:
+    """The page in a process of its own, as a shell starts it."""
     began_s = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from mlppa.cli import main; main()", *words],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = subprocess.Popen([*words, "--bind", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
     with process:
         try:
             assert process.stdout is not None
@@ -122,6 +118,29 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             assert process.wait(40) == 130
         finally:
             process.kill()
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A sky that is played to a daemon of its own, and the page that shows it."""
+    folder = tmp_path_factory.mktemp("played")
+    write_filterbank(SKY, folder / "sky.fil")
+    program = [sys.executable, "-c", "from mlppa.cli import main; main()"]
+    with dashboard([*program, "dashboard", "--play", str(folder / "sky.fil")]) as served:
+        yield served
+
+
+def test_the_demo_says_how_to_open_the_page_which_shows_it(tmp_path: Path, seen: Seen) -> None:
+    words = [str(PROGRAM), "demo", "--seconds", "8", "-o", str(tmp_path / "demo out")]
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    _, _, command = said.splitlines()[-1].partition(": ")
+    with dashboard(shlex.split(command)) as page:
+        assert page.up_s < 5
+        seen.open(page.url)
+        # those that the demo found, at once, and the same as they come from the telescope
+        streams = "[...document.querySelectorAll('#cards small')].map(one => one.textContent)"
+        until(lambda: {"demo: demo", "live: demo"} <= set(seen.page.evaluate(streams)))
+        assert seen.complaints == []
 
 
 def test_the_page_shows_what_is_found_as_it_is_found(played: Served, seen: Seen) -> None:
