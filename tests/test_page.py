@@ -155,7 +155,7 @@ def test_the_page_shows_what_is_found_as_it_is_found(played: Served, seen: Seen)
     for plot in ("coverage", "dt", "histogram", "stages"):
         until(lambda plot=plot: seen.rows(plot) > 0)  # type: ignore[misc]
     assert re.match(
-        r"needs [\d.]+\s% of real time, latency [\d.]+\s(ms|s)", seen.text("#pace-line")
+        r"needs [\d.]+\s% of real time · latency [\d.]+\s(ms|s)", seen.text("#pace-line")
     )
     assert "sky searched" in seen.text("#sense-line")
     assert seen.complaints == []

@@ -71,7 +71,7 @@ class Watched:
 
     def take(self, message: Message, heard_s: float) -> None:
         """Learn from a message; ``heard_s`` is the time by the clock of this machine."""
-        self.heard_s = heard_s
+        self.heard_s = max(self.heard_s, heard_s)
         match message:
             case HealthMessage():
                 self.health = message

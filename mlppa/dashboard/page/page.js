@@ -71,6 +71,11 @@ function worst(of) {
   return of.map(([, one]) => one.state).sort((a, b) => order.indexOf(a) - order.indexOf(b))[0] ?? "nothing";
 }
 
+function who(of, state) {
+  const names = of.filter(([, one]) => one.state === state).map(([name]) => name);
+  return names.length > 3 ? `${names.length} of ${of.length} streams` : names.join(", ");
+}
+
 function showPace(now, of) {
   const state = chosen in now.streams ? worst(of) : now.verdict.state;
   $("verdict").textContent = now.verdicts[state][0];
@@ -86,8 +91,8 @@ function showPace(now, of) {
   const line = live.length
     ? [`needs ${percent(ratio)} of real time`, `latency ${seconds(latency)}`, ...down]
     : [now.verdicts[state][1]];
-  if (["silent", "no contact", "late", "insensitive"].includes(state)) line.unshift(now.verdicts[state][1]);
-  $("pace-line").textContent = line.join(", ");
+  if (LEVELS[state] === "bad") line.unshift(`${who(of, state)}: ${now.verdicts[state][1]}`);
+  $("pace-line").textContent = line.join(" · ");
 }
 
 function showSense(of) {
@@ -104,7 +109,7 @@ function showSense(of) {
   if (thresholds.length) line.push(`S/N from ${Math.max(...thresholds)}`);
   if (all) line.push(`${percent(gone("searched") / all)} of the sky searched`);
   line.push(`${percent(masked)} of the band masked`);
-  $("sense-line").textContent = line.join(", ");
+  $("sense-line").textContent = line.join(" · ");
 }
 
 function showFound(now, of) {
