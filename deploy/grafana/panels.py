@@ -87,13 +87,13 @@ def empty(plot: Plot) -> AnyPanel:
                 str(n): ValueMappingResult(text=name, color=COLOURS[name], index=n)
                 for n, name in enumerate(m.STATES)
             }
-            return statetimeline.Panel().mappings([ValueMap(options=options)])
+            return statetimeline.Panel().merge_values(True).mappings([ValueMap(options=options)])
         case "bars":
             return bargauge.Panel().min(0).orientation(VizOrientation.HORIZONTAL)
         case "table":
             hidden = dict.fromkeys(("Time", "Value", "__name__", "job"), True)
             tidy = DataTransformerConfig(id_val="organize", options={"excludeByName": hidden})
-            return table.Panel().with_transformation(tidy)
+            return table.Panel().show_header(True).with_transformation(tidy)
         case _:
             return lines(plot)
 
