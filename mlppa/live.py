@@ -222,6 +222,8 @@ class Stream:
         self._current: Observation | None = None
         self._step = 0
         self._closed = False
+        for metric in (OBSERVATIONS, REFUSED):
+            metric.labels(stream=name)
 
     def close(self) -> None:
         """Let `tell` end soon, from any thread or signal handler; what is in flight comes out."""

@@ -122,6 +122,8 @@ class Publisher:
         self._key: tuple[str, int] | None = None
         self.pending: list[Message] = []
         self.before: CoverageMessage | None = None
+        self._errors = SINK_ERRORS.labels(sink="journal")
+        self._dropped = DROPPED.labels(queue="journal")
 
     def begin(self, key: str, times: int) -> None:
         """Let what comes now belong to another run.
@@ -182,13 +184,13 @@ class Publisher:
         return fresh
 
     def _wait(self, error: SinkError) -> None:
-        SINK_ERRORS.labels(sink="journal").inc()
+        self._errors.inc()
         if self.fault is None:
             logger.error("nothing is sent until it can be journalled: %s", error)
         self.fault = error
         lost = len(self.pending) - self._patience
         if lost > 0:
-            DROPPED.labels(queue="journal").inc(lost)
+            self._dropped.inc(lost)
             # what was looked at can be told from its neighbours, a pulse cannot
             self.pending.sort(key=lambda one: isinstance(one, DetectionMessage))
             del self.pending[:lost]

@@ -5,6 +5,7 @@
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,24 @@ from mlppa.data import Float32Array
 
 def brightness(images: Float32Array, features: Float32Array) -> Float32Array:
     """Say "pulse" where the middle of an image is bright."""
-    time.sleep(SLOW_S)
+    time.sleep(slow_s())
     middle = images.shape[1] // 2
     centre = images[:, middle - 1 : middle + 2, middle - 1 : middle + 2].mean(axis=(1, 2))
     return np.asarray(np.clip(centre / 4, 0, 1), np.float32)
 
 
-#: Seconds that every batch of images takes, for a machine that does not keep pace.
+#: Seconds that every batch of images takes, for a machine that does not keep pace; and a file
+#: that says so while it is there.
 SLOW_S = float(os.environ.get("MLPPA_TEST_SLOW_S", "0"))
+SLOW_FILE = os.environ.get("MLPPA_TEST_SLOW_FILE")
+
+
+def slow_s() -> float:
+    """Tell for how long a batch has to wait."""
+    if SLOW_FILE is not None:
+        with suppress(OSError):  # it is there for a while only
+            return float(Path(SLOW_FILE).read_text())
+    return SLOW_S
 
 
 def load_model(

@@ -156,6 +156,8 @@ class Beam:
         state, why = self._state()
         news = ""
         UNWRITTEN.labels(stream=self.name).set(len(self.publisher.pending))
+        # what is stuck makes no report: it is told here, too
+        BACKLOG_SECONDS.labels(stream=self.name).set(self._backlog_s())
         if state != self.state:
             news = why
             told = logging.WARNING if state in ("late", "silent", "insensitive") else logging.INFO
@@ -278,7 +280,6 @@ class Beam:
         news = watchdog.judge(report, seconds, observation.pace, full)
         RATIO.labels(stream=self.name).set(watchdog.ratio)
         RUNG.labels(stream=self.name).set(observation.ladder.now.number)
-        BACKLOG_SECONDS.labels(stream=self.name).set(backlog_s)
         if news in ("down", "up"):
             self.steps[news] += 1
             STEPS.labels(stream=self.name, way=news).inc()
