@@ -98,10 +98,7 @@ def mounted() -> Iterator[tuple[str, Path]]:
 
 @pytest.mark.parametrize(("service", "path"), list(mounted()), ids=lambda x: getattr(x, "name", x))
 def test_what_is_mounted_is_there(service: str, path: Path) -> None:
-    folder = path.resolve().relative_to(DEPLOY).parts[0]
-    if not (DEPLOY / folder).exists():
-        pytest.skip(f"deploy/{folder} is not written yet")
-    assert path.exists()
+    assert path.exists(), service
 
 
 def test_services_reach_each_other_and_nobody_else_them() -> None:
@@ -111,7 +108,7 @@ def test_services_reach_each_other_and_nobody_else_them() -> None:
     ports = {str(address).rpartition(":")[2] for address in told}
     assert {port.split(":")[1] for port in ours["ports"]} == ports
     assert all("0.0.0.0" in str(address) for address in told)
-    assert f"tcp://mlppa:{str(told[0]).rpartition(':')[2]}" in services()["dashboard"]["command"]
+    assert f"http://mlppa:{str(told[2]).rpartition(':')[2]}" in services()["dashboard"]["command"]
     for name, service in services().items():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
         assert re.search(r":(v?\d+\.\d+\.\d+|cpu)$", service["image"]), name
@@ -133,12 +130,26 @@ def test_the_sky_of_compose_is_one(call: Call, tmp_path: Path) -> None:
 
 
 def test_prometheus_of_compose_finds_the_services() -> None:
-    path = DEPLOY / "prometheus" / "prometheus.yml"
-    if not path.exists():
-        pytest.skip("deploy/prometheus is not written yet")
-    text = path.read_text()
-    assert f"mlppa:{PORT}" in text
-    assert "alertmanager:9093" in text
+    named = re.findall(r"targets/\w+\.yml", (DEPLOY / "prometheus/prometheus.yml").read_text())
+    found = {name: yaml.safe_load((COMPOSE / name).read_text())[0]["targets"] for name in named}
+    assert found == {
+        "targets/daemons.yml": [f"mlppa:{PORT}"],
+        "targets/alertmanagers.yml": ["alertmanager:9093"],
+    }
+    for targets in found.values():
+        host, port = targets[0].split(":")
+        assert f"127.0.0.1:{port}:{port}" in services()[host]["ports"]
+
+
+def test_grafana_of_compose_is_the_same_but_for_its_source() -> None:
+    ours = (COMPOSE / "datasource.yml").read_text()
+    assert ours.count("http://prometheus:9090") == 1
+    shipped = (DEPLOY / "grafana/provisioning/datasources/prometheus.yml").read_text()
+    for one, other in zip(ours.splitlines(), shipped.splitlines(), strict=True):
+        assert one == other or "url:" in one
+    provider = (DEPLOY / "grafana/provisioning/dashboards/mlppa.yml").read_text()
+    (path,) = re.findall(r"path: (\S+)", provider)
+    assert any(f":{path}:ro" in volume for volume in services()["grafana"]["volumes"])
 
 
 @pytest.mark.parametrize("files", [["compose.yml"], ["compose.yml", "gpu.yml"]])

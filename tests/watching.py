@@ -83,11 +83,11 @@ class Watch:
             "9095": receiver,
         }
         shutil.copytree(SHIPPED, self.folder, dirs_exist_ok=True)
-        for name in ("prometheus.yml", "alertmanager.yml"):
-            text = (self.folder / name).read_text()
+        for path in [*self.folder.glob("*.yml"), *self.folder.glob("targets/*.yml")]:
+            text = path.read_text()
             for shipped, ours in ports.items():
                 text = text.replace(f"127.0.0.1:{shipped}", f"127.0.0.1:{ours}")
-            (self.folder / name).write_text(text)
+            path.write_text(text)
 
     def _commands(self) -> Iterator[list[str]]:
         yield [
