@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mlppa.dashboard import Followed, View, follow, watch
-from mlppa.dashboard.follow import HISTORY, Folder, Heard
+from mlppa.dashboard.followed import HISTORY, Folder, Heard
 from mlppa.dashboard.site import Site
 from mlppa.dashboard.view import PLOTS, STATES, VERDICTS
 from mlppa.dashboard.watched import BINS, CONTACT_S, LOWEST, PAST_S
@@ -29,6 +29,7 @@ from mlppa.wire import (
     InjectionMessage,
     Message,
     coverage_message,
+    encode,
 )
 
 from .calling import Call
@@ -273,11 +274,47 @@ def test_pulses_of_long_ago_are_shown_and_not_all_of_the_past(tmp_path: Path) ->
     assert messages[0].start == 50_000
 
 
-def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_is_no_journal_is_told_and_the_others_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlppa.dashboard.followed.PATIENCE_S", 0.3)
     (tmp_path / "other.sqlite").write_text("something else")
     with Journal(tmp_path / "real.sqlite", "askap", "run 1") as journal:
         journal.record([cov_message(0)])
-        assert heard(Folder(tmp_path), 2)[1].message is not None
+        for now in watch([Folder(tmp_path)], 0.1):
+            if now["faults"]:
+                break
+    assert "other.sqlite: not a journal" in now["faults"][0]
+    assert list(now["streams"]) == ["askap"]
+
+
+def test_a_fault_that_is_over_is_told_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlppa.dashboard.followed.PATIENCE_S", 0.3)
+    path = tmp_path / "b0.sqlite"
+    path.write_text("something else")
+    snapshots = watch([Folder(tmp_path)], 0.1)
+    while not next(snapshots)["faults"]:
+        pass
+    path.unlink()
+    with Journal(path, "askap", "run 1") as journal:
+        journal.record([cov_message(0)])
+        while next(snapshots)["faults"]:
+            pass
+    snapshots.close()
+
+
+def test_a_message_of_a_newer_version_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Journal(tmp_path / "b0.sqlite", "askap", "run 1") as journal:
+        journal.record([cov_message(n) for n in range(3)])
+        newer = encode(cov_message(1)).replace(b"coverage/1", b"coverage/2")
+        journal._database.execute("UPDATE message SET body = ? WHERE seq = 2", (newer,))
+        items = heard(Folder(tmp_path), 3)
+    assert [item.message.start for item in items[1:]] == [0, 2000]  # type: ignore[union-attr]
+    assert "message 2 is left out" in caplog.text
 
 
 def test_what_cannot_be_followed_is_refused(tmp_path: Path) -> None:

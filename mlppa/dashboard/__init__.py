@@ -8,7 +8,7 @@ from typing import Any
 from ..channel import merge
 from ..errors import EndpointError
 from ..web import Web
-from .follow import Followed, follow
+from .followed import Followed, follow
 from .view import View
 
 __all__ = ["Followed", "View", "follow", "serve", "watch"]
@@ -45,7 +45,9 @@ def watch(followed: Sequence[Followed], tell_s: float = TELL_S) -> Generator[dic
         for item in heard:
             if item is not None:
                 source, what = int(item[0]), item[1]
-                if what.message is not None:
+                if what.fault is not None:
+                    view.note(what.stream, what.fault)
+                elif what.message is not None:
                     view.take(source, what.message, what.at_s)
                 elif what.past:
                     view.remember(source, what.past)

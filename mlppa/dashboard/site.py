@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from .follow import Followed
+from .followed import Followed
 
 #: Nothing is loaded from elsewhere, and no script stands in the page itself.
 POLICY = (

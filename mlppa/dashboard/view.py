@@ -64,7 +64,7 @@ class View:
     def __init__(self, sources: Sequence[str]) -> None:
         self.sources = list(sources)
         self.streams: dict[tuple[int, str], Watched] = {}
-        self.faults: dict[int, str] = {}
+        self.faults: dict[str, str] = {}
 
     def take(self, source: int, message: Message, heard_s: float) -> None:
         """Learn from a message of a source."""
@@ -78,6 +78,12 @@ class View:
     def forget(self, source: int, stream: str) -> None:
         """Forget a stream: its messages begin anew."""
         self.streams.pop((source, stream), None)
+
+    def note(self, thing: str, fault: str) -> None:
+        """Note why something cannot be followed; an empty fault is none any more."""
+        self.faults.pop(thing, None)
+        if fault:
+            self.faults[thing] = fault
 
     def _of(self, source: int, stream: str) -> Watched:
         return self.streams.setdefault((source, stream), Watched(stream, source))
@@ -99,7 +105,7 @@ class View:
         return {
             "now_s": now_s,
             "sources": self.sources,
-            "faults": [f"{self.sources[n]}: {why}" for n, why in self.faults.items()],
+            "faults": list(self.faults.values()),
             "verdict": {
                 "state": worst,
                 "streams": [name for name, state in states.items() if state == worst],

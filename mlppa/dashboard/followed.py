@@ -15,7 +15,7 @@ from urllib.request import ProxyHandler, build_opener
 from ..config import DaemonConfig
 from ..curve import Keys
 from ..disk import read_picture
-from ..errors import ConfigError, EndpointError, SinkError
+from ..errors import ConfigError, EndpointError, InputError, SinkError
 from ..listen import listen
 from ..sinks.journal import JournalReader
 from ..wire import DetectionMessage, Message, decode
@@ -41,13 +41,15 @@ PATIENCE_S = 5.0
 class Heard:
     """What a source gives: a message, pulses of long ago, or a stream that begins anew.
 
-    ``at_s`` is when the message came, in seconds since 1970 by the clock of this machine.
+    Or a ``fault``, why something of it cannot be read; it is empty when that is over. ``at_s``
+    is when the message came, in seconds since 1970 by the clock of this machine.
     """
 
     stream: str
     message: Message | None = None
     past: tuple[DetectionMessage, ...] = ()
     at_s: float = 0.0
+    fault: str | None = None
 
 
 class Followed(Protocol):
@@ -112,9 +114,14 @@ class _Tail:
         self._next: int | None = None
         self._inode = 0
         self._stream = ""
+        self._well_s = time.monotonic()
+        self._told = ""
 
     def news(self) -> list[Heard]:
-        """Give what was journalled since the last look; a journal being made is looked at later."""
+        """Give what was journalled since the last look, or why that cannot be read.
+
+        A journal may be just being made: it has a while for that.
+        """
         try:
             inode = self._path.stat().st_ino
             # closed again at once: what it reads may be removed, and made anew
@@ -123,14 +130,29 @@ class _Tail:
                 if inode != self._inode or reader.next_seq < (self._next or 0):
                     news += self._begin(reader)
                 rows = reader.since(self._next or 1, HISTORY)
-        except (SinkError, OSError):
-            return []
-        self._inode = inode
+        except (SinkError, OSError) as error:
+            if time.monotonic() - self._well_s < PATIENCE_S:
+                return []
+            return self._tell(str(error))
+        self._inode, self._well_s = inode, time.monotonic()
+        news += self._tell("")
         for seq, body in rows:
             self._next = seq + 1
-            message = decode(body)
+            try:
+                message = decode(body)
+            except InputError as error:
+                # of a newer version: the others are shown
+                log.warning("%s: message %d is left out: %s", self._path, seq, error)
+                continue
             news.append(Heard(self._stream, message, at_s=epoch_s(message.created)))
         return news
+
+    def _tell(self, fault: str) -> list[Heard]:
+        """Tell a fault when it is news."""
+        if fault == self._told:
+            return []
+        self._told = fault
+        return [Heard(str(self._path), fault=fault)]
 
     def _begin(self, reader: JournalReader) -> Generator[Heard]:
         if self._next is not None:
