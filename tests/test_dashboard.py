@@ -17,7 +17,7 @@ from mlppa.dashboard.site import Site
 from mlppa.dashboard.view import PLOTS, STATES, VERDICTS
 from mlppa.dashboard.watched import BINS, CONTACT_S, LOWEST, PAST_S
 from mlppa.data import Coverage
-from mlppa.errors import ConfigError, EndpointError
+from mlppa.errors import ConfigError
 from mlppa.metrics import FATES
 from mlppa.metrics import STATES as LIVE_STATES
 from mlppa.sinks.journal import Journal
@@ -322,11 +322,23 @@ def test_what_cannot_be_followed_is_refused(tmp_path: Path) -> None:
         follow(str(tmp_path / "none"))
     with pytest.raises(ConfigError):
         follow("ftp://somewhere")
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        with pytest.raises(EndpointError, match="no daemon answers"):
-            follow(url)
+    with pytest.raises(ConfigError, match="names no host"):
+        follow("http://:9177")
+
+
+def test_a_daemon_that_is_not_there_yet_is_told_and_waited_for(tmp_path: Path) -> None:
+    with ended(Daemon(tmp_path)) as daemon:
+        snapshots = watch([follow(f"http://127.0.0.1:{daemon.ports['http']}")], 0.1)
+        while not (now := next(snapshots))["faults"]:
+            pass
+        assert "no daemon answers (Connection refused)" in now["faults"][0].replace(
+            "[Errno 111] ", ""
+        )
+        daemon.start()
+        while not (now := next(snapshots))["streams"]:
+            pass
+        assert now["faults"] == []
+        snapshots.close()
 
 
 def test_a_daemon_is_followed_by_its_address_its_folder_and_its_configuration(

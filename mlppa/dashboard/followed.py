@@ -164,7 +164,7 @@ class _Tail:
 
 
 class Publisher:
-    """A daemon elsewhere, heard over ZeroMQ.
+    """A publisher of messages, heard over ZeroMQ; it need not be there yet.
 
     Parameters
     ----------
@@ -174,19 +174,11 @@ class Publisher:
         Address of those of before.
     keys
         Where it asks for them.
-    pages
-        Its address over HTTP, for pictures: ``http://HOST:PORT``.
     """
 
-    def __init__(
-        self,
-        endpoint: str,
-        replay: str | None = None,
-        keys: Keys | None = None,
-        pages: str | None = None,
-    ) -> None:
-        self.label = pages or endpoint
-        self._endpoint, self._replay, self._keys, self._pages = endpoint, replay, keys, pages
+    def __init__(self, endpoint: str, replay: str | None = None, keys: Keys | None = None) -> None:
+        self.label = endpoint
+        self._endpoint, self._replay, self._keys = endpoint, replay, keys
         self._closed = False
 
     def heard(self) -> Generator[Heard]:
@@ -198,9 +190,49 @@ class Publisher:
             yield Heard(message.stream, message, at_s=time.time())
 
     def picture(self, name: str) -> bytes | None:
-        """Ask the daemon for a picture."""
-        if self._pages is None:
-            return None
+        """Give none: it sends messages only."""
+        return None
+
+    def close(self) -> None:
+        """End."""
+        self._closed = True
+
+
+class Daemon:
+    """A daemon, here or elsewhere, that says itself where its messages and pictures are.
+
+    Parameters
+    ----------
+    pages
+        Its address over HTTP, ``http://HOST:PORT``; it is asked until it answers.
+    keys
+        Where it asks for them.
+    """
+
+    def __init__(self, pages: str, keys: Keys | None = None) -> None:
+        self.label = pages
+        self._pages, self._keys = pages, keys
+        self._publisher: Publisher | None = None
+        self._closed = False
+
+    def heard(self) -> Generator[Heard]:
+        """Find out where it publishes, and listen there."""
+        fault = ""
+        while self._publisher is None and not self._closed:
+            try:
+                self._publisher = self._find()
+            except EndpointError as error:
+                if str(error) != fault:
+                    fault = str(error)
+                    log.warning("%s", fault)
+                    yield Heard(self.label, fault=fault)
+                time.sleep(LOOK_S)
+        yield Heard(self.label, fault="")
+        if self._publisher is not None:
+            yield from self._publisher.heard()
+
+    def picture(self, name: str) -> bytes | None:
+        """Ask it for a picture."""
         with suppress(OSError):
             return fetch(f"{self._pages}/pictures/{quote(name, safe='')}")
         return None
@@ -208,6 +240,25 @@ class Publisher:
     def close(self) -> None:
         """End."""
         self._closed = True
+        if self._publisher is not None:
+            self._publisher.close()
+
+    def _find(self) -> Publisher:
+        """Ask it where its messages are."""
+        try:
+            about = json.loads(fetch(f"{self._pages}/about"))
+            endpoint, replay = about["detections"], about["replay"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            why = getattr(error, "reason", error)
+            cause = f"no daemon answers ({getattr(why, 'strerror', None) or why})"
+            remedy = "start it, or give the address of its life.http"
+            raise EndpointError(self._pages, cause, remedy) from error
+        if endpoint is None:
+            cause = "it publishes no messages"
+            raise EndpointError(self._pages, cause, "set publish.detections, and restart it")
+        host = urlsplit(self._pages).hostname or "127.0.0.1"
+        past = None if replay is None else _from_here(replay, host)
+        return Publisher(_from_here(endpoint, host), past, self._keys)
 
 
 def follow(who: str, keys: Keys | None = None, replay: str | None = None) -> Followed:
@@ -225,11 +276,11 @@ def follow(who: str, keys: Keys | None = None, replay: str | None = None) -> Fol
     ------
     ConfigError
         It is none of these.
-    EndpointError
-        The daemon does not answer.
     """
     if who.startswith(("http://", "https://")):
-        return _daemon(who.rstrip("/"), keys)
+        if urlsplit(who).hostname is None:
+            raise ConfigError(who, "names no host", "give one like http://127.0.0.1:9177")
+        return Daemon(who.rstrip("/"), keys)
     if "://" in who:
         if fault := address_fault(who, bound=False):
             raise ConfigError(who, fault, ADDRESS_REMEDY)
@@ -241,23 +292,6 @@ def follow(who: str, keys: Keys | None = None, replay: str | None = None) -> Fol
         return Folder(path)
     remedy = "name an output folder, a daemon's configuration, or its http:// or tcp:// address"
     raise ConfigError(who, "is not there", remedy)
-
-
-def _daemon(pages: str, keys: Keys | None) -> Publisher:
-    """Ask a daemon where its messages are."""
-    try:
-        about = json.loads(fetch(f"{pages}/about"))
-        endpoint, replay = about["detections"], about["replay"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        cause = f"no daemon answers ({getattr(error, 'reason', error)})"
-        remedy = "give the address of its life.http, such as http://127.0.0.1:9177"
-        raise EndpointError(pages, cause, remedy) from error
-    if endpoint is None:
-        cause = "it publishes no messages"
-        raise EndpointError(pages, cause, "set publish.detections in its configuration")
-    host = urlsplit(pages).hostname or "127.0.0.1"
-    ends = [None if one is None else _from_here(one, host) for one in (endpoint, replay)]
-    return Publisher(str(ends[0]), ends[1], keys, pages)
 
 
 def _from_here(endpoint: str, host: str) -> str:
