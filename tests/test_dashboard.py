@@ -331,9 +331,7 @@ def test_a_daemon_that_is_not_there_yet_is_told_and_waited_for(tmp_path: Path) -
         snapshots = watch([follow(f"http://127.0.0.1:{daemon.ports['http']}")], 0.1)
         while not (now := next(snapshots))["faults"]:
             pass
-        assert "no daemon answers (Connection refused)" in now["faults"][0].replace(
-            "[Errno 111] ", ""
-        )
+        assert "no daemon answers (Connection refused)" in now["faults"][0]
         daemon.start()
         while not (now := next(snapshots))["streams"]:
             pass
