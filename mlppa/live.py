@@ -108,16 +108,16 @@ def load_judges(config: DaemonConfig) -> list[Judge]:
         classifier, wanted = loaded[model, batch], chosen.min_probability
         least = classifier.card.threshold if wanted is None else wanted
         judges.append(Judge(classifier, threshold, least, _said(step)))
-    _tell_models(loaded.values())
+    _tell_models(loaded.values(), chosen.device)
     return judges
 
 
-def _tell_models(loaded: Iterable[Classifier]) -> None:
+def _tell_models(loaded: Iterable[Classifier], wanted: str) -> None:
     """Make known what is loaded; those that a reload let go of are known no more."""
     ACCELERATORS.set(count_accelerators())
     MODEL.clear()
     for one in loaded:
-        MODEL.labels(one.name, one.sha256, one.engine, one.device).set(1)
+        MODEL.labels(one.name, one.sha256, one.engine, one.device, wanted).set(1)
         for metric in (DT_SECONDS, DT_RATIO):
             metric.labels(one.name, str(one.batch))
 
@@ -173,8 +173,8 @@ class Observation:
         """Seconds of sky that come in a second; files come as they are read."""
         return self.arrivals.pace if self.is_live else 1.0
 
-    def backlog_s(self, stop: int) -> float:
-        """Sky that came after sample ``stop``, but for what is in hand."""
+    def backlog_s(self, stop: int | None) -> float:
+        """Sky that came after sample ``stop``, or at all, but for what is in hand."""
         return self.behind_s(stop) if self.is_live else 0.0
 
 

@@ -16,8 +16,8 @@ BUILD = Info("mlppa_build", "Version of the program, and of Python")
 BUILD.info({"version": __version__, "python": platform.python_version()})
 MODEL = Gauge(
     "mlppa_model_info",
-    "1 for each network that is loaded, and for what computes it",
-    ["model", "sha256", "engine", "device"],
+    "1 for each network that is loaded, for what computes it, and what the configuration wants",
+    ["model", "sha256", "engine", "device", "wanted"],
 )
 ACCELERATORS = Gauge("mlppa_accelerators", "Graphics processors in the machine, in use or not")
 DISK_FREE = Gauge("mlppa_disk_free_bytes", "Room on the disk of the output folder")

@@ -1,6 +1,7 @@
 """Pages over HTTP from a thread of its own: a WSGI application, and nothing more."""
 
 import logging
+import socket
 import threading
 import time
 from socketserver import TCPServer, ThreadingMixIn
@@ -42,6 +43,10 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.setup_environ()
 
 
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
 class _Quiet(WSGIRequestHandler):
     timeout = 10
 
@@ -71,6 +76,14 @@ class Web:
         self.fault: str | None = None
 
     @property
+    def url(self) -> str:
+        """Where a browser of this machine finds it."""
+        host = self.where[0]
+        anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+        host = anywhere.get(host, host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
     def port(self) -> int | None:
         """The port that it listens on; None while it does not."""
         return None if self._server is None else self._server.server_port
@@ -85,7 +98,8 @@ class Web:
             return False
         self._tried_s, before = now_s, self.fault
         try:
-            server = make_server(*self.where, self._application, _Server, _Quiet)
+            kind = _Server6 if ":" in self.where[0] else _Server
+            server = make_server(*self.where, self._application, kind, _Quiet)
         except OSError as error:
             self.fault = str(error.strerror)
             return before is None

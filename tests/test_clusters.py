@@ -164,7 +164,7 @@ def test_probes_ask_for_pages_that_are_there() -> None:
         container[f"{kind}Probe"]["httpGet"]["path"]
         for kind in ("startup", "liveness", "readiness")
     ]
-    assert paths == ["/healthz", "/healthz", "/readyz"]
+    assert paths == ["/healthz", "/healthz", "/healthz"]
     service = {
         port["targetPort"]
         for one in documents()

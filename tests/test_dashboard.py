@@ -3,7 +3,7 @@
 import json
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from mlppa.dashboard import Followed, View, follow, watch
+from mlppa.dashboard import View, follow, watch
 from mlppa.dashboard.followed import HISTORY, Folder, Heard
 from mlppa.dashboard.site import Site
-from mlppa.dashboard.view import PLOTS, STATES, VERDICTS
-from mlppa.dashboard.watched import BINS, CONTACT_S, LOWEST, PAST_S
+from mlppa.dashboard.view import LEVELS, PLOTS, STATES, STREAMS, VERDICTS
+from mlppa.dashboard.watched import BINS, CONTACT_S, FORGET_S, HIGHEST, LOWEST, PAST_S
 from mlppa.data import Coverage
-from mlppa.errors import ConfigError
+from mlppa.errors import ConfigError, EndpointError
 from mlppa.metrics import FATES
 from mlppa.metrics import STATES as LIVE_STATES
 from mlppa.sinks.journal import Journal
@@ -29,7 +29,6 @@ from mlppa.wire import (
     InjectionMessage,
     Message,
     coverage_message,
-    encode,
 )
 
 from .calling import Call
@@ -68,7 +67,7 @@ def health(state: str = "live", **changes: Any) -> HealthMessage:
 
 
 def seen(*messages: Message, heard_s: float = NOW_S, source: int = 0) -> View:
-    view = View(["here", "there"])
+    view = View(["here"], NOW_S)
     for message in messages:
         view.take(source, message, heard_s)
     return view
@@ -77,16 +76,17 @@ def seen(*messages: Message, heard_s: float = NOW_S, source: int = 0) -> View:
 def test_every_state_has_its_words() -> None:
     assert set(LIVE_STATES) < set(STATES)
     assert {*STATES, "nothing"} == set(VERDICTS)
-    assert View([]).snapshot(NOW_S)["verdict"]["state"] == "nothing"
+    assert {*STATES, "nothing"} == set(LEVELS)
+    assert View([], NOW_S).snapshot(NOW_S)["verdict"] == "nothing"
 
 
 def test_the_worst_of_all_streams_is_told() -> None:
-    view = View(["here"])
+    view = View(["here"], NOW_S)
     for number, state in enumerate(("live", "late", "live")):
         told = health(state, stream=f"b{number}")
         view.take(0, told, NOW_S)
     now = view.snapshot(NOW_S)
-    assert now["verdict"] == {"state": "late", "streams": ["b1"]}
+    assert now["verdict"] == "late"
     assert {name: one["state"] for name, one in now["streams"].items()} == {
         "b0": "live",
         "b1": "late",
@@ -94,24 +94,76 @@ def test_the_worst_of_all_streams_is_told() -> None:
     }
 
 
+def verdict(view: View, later_s: float) -> str:
+    return str(view.snapshot(NOW_S + later_s)["verdict"])
+
+
 def test_who_is_not_heard_of_any_more_is_no_contact() -> None:
-    assert seen(health()).snapshot(NOW_S + CONTACT_S - 1)["verdict"]["state"] == "live"
-    assert seen(health()).snapshot(NOW_S + CONTACT_S + 1)["verdict"]["state"] == "no contact"
+    assert verdict(seen(health()), CONTACT_S - 1) == "live"
+    assert verdict(seen(health()), CONTACT_S + 1) == "no contact"
+    # one who speaks seldom is waited for longer
+    assert verdict(seen(health(every_s=60.0)), 140) == "live"
+    assert verdict(seen(health(every_s=60.0)), 160) == "no contact"
     # but who said goodbye has gone
-    assert seen(health("stopping")).snapshot(NOW_S + 60)["verdict"]["state"] == "ended"
+    assert verdict(seen(health("stopping")), 60) == "ended"
     # and what never lived does not die
-    assert seen(cov_message(0)).snapshot(NOW_S + 1e6)["verdict"]["state"] == "recorded"
+    assert verdict(seen(cov_message(0)), 1e6) == "recorded"
+
+
+def test_who_has_ended_hides_nobody_and_is_forgotten() -> None:
+    view = seen(health("stopping"))
+    view.take(0, health(stream="other"), NOW_S + FORGET_S)
+    assert verdict(view, FORGET_S) == "live"
+    assert "askap" in view.snapshot(NOW_S + FORGET_S)["streams"]
+    assert "askap" not in view.snapshot(NOW_S + FORGET_S + 1)["streams"]
+
+
+def test_a_source_that_was_never_heard_of_is_not_forgotten() -> None:
+    view = View(["tcp://a:1", "tcp://b:1"], NOW_S)
+    view.take(0, health(), NOW_S)
+    assert verdict(view, 5) == "waiting"
+    assert verdict(view, 15) == "no contact"
+    assert view.snapshot(NOW_S + 15)["streams"]["tcp://b:1"]["state"] == "no contact"
+    view.take(1, health(stream="b"), NOW_S + 15)
+    assert list(view.snapshot(NOW_S + 15)["streams"]) == ["askap", "b"]
+
+
+def test_streams_without_end_are_not_kept() -> None:
+    view = View(["here"], NOW_S)
+    for number in range(STREAMS + 5):
+        view.take(0, health(stream=f"b{number}"), NOW_S)
+    assert len(view.streams) == STREAMS
+    assert f"more than {STREAMS} streams" in view.snapshot(NOW_S)["faults"][0]
+
+
+def test_what_is_chosen_has_all_to_itself() -> None:
+    view = View(["here"], NOW_S)
+    for name, model, found in (("a", "spine-64", 30), ("b", "32_2", 2)):
+        view.take(0, health(stream=name), NOW_S)
+        batch = looked(5).model_copy(update={"stream": name, "model": model})
+        view.take(0, batch, NOW_S)
+        for number in range(found):
+            pulse = detection_message(sample=1000.0 * number)
+            view.take(0, pulse.model_copy(update={"stream": name}), NOW_S)
+    every, one = view.snapshot(NOW_S), view.snapshot(NOW_S, "b")
+    assert (every["chosen"], one["chosen"]) == (None, "b")
+    assert set(every["plots"]["histogram"]["model"]) == {"spine-64", "32_2"}
+    assert set(one["plots"]["histogram"]["model"]) == {"32_2"}
+    assert [m["stream"] for m in one["detections"]] == ["b", "b"]
+    assert list(one["streams"]) == ["a", "b"]
+    assert view.snapshot(NOW_S, "nobody") == every
 
 
 def test_streams_of_the_same_name_are_told_apart() -> None:
-    view = View(["one", "two"])
+    view = View(["one", "two"], NOW_S)
     for source in (0, 1):
         view.take(source, health(), NOW_S)
     view.take(1, health(stream="other"), NOW_S)
     names = list(view.snapshot(NOW_S)["streams"])
     assert names == ["askap (one)", "askap (two)", "other"]
     view.forget(0, "askap")
-    assert list(view.snapshot(NOW_S)["streams"]) == ["askap", "other"]
+    # who is left without a stream stands for itself
+    assert list(view.snapshot(NOW_S)["streams"]) == ["askap", "other", "one"]
 
 
 def shares(now: dict[str, Any], stream: str = "askap") -> dict[str, float]:
@@ -152,14 +204,30 @@ def test_silence_is_a_hole_in_a_live_stream_and_not_in_a_recorded_one() -> None:
 
 def test_a_stream_that_runs_for_days_does_not_grow() -> None:
     view = seen(health())
-    for n in range(5 * PAST_S):
-        view.take(0, looked(5 * PAST_S - n), NOW_S)
+    for hour in range(72):
+        at_s = NOW_S + 3600.0 * hour
+        for n in range(0, 3600, 30):
+            batch = looked(-3600.0 * hour - n, 30.0, missing=0.5 if hour < 71 else 0.0)
+            view.take(0, batch.model_copy(update={"model": f"m{hour}"}), at_s + n)
+            view.take(0, detection_message().model_copy(update={"created": batch.created}), at_s)
     (one,) = view.streams.values()
-    assert len(one.sky_s) <= 2 * PAST_S + 2
-    sizes = {
-        name: len(plot[next(iter(plot))]) for name, plot in view.snapshot(NOW_S)["plots"].items()
-    }
-    assert all(size <= 1500 for size in sizes.values()), sizes
+    assert len(one.sky_s) <= 2 * PAST_S + 31
+    assert len(one.counted) <= 62
+    now = view.snapshot(at_s + 3600)
+    for name, plot in now["plots"].items():
+        assert all(len(column) <= 1500 for column in plot.values()), name
+    # what is counted is of the last hour: what was bad yesterday hides nothing of today
+    assert now["streams"]["askap"]["sky_s"]["missing"] == 0
+    assert now["streams"]["askap"]["found"] == 120
+    assert set(now["plots"]["histogram"]["model"]) <= {"m70", "m71"}
+
+
+def test_a_clock_that_is_set_back_leaves_no_hole() -> None:
+    view = seen(health(), *(looked(n) for n in range(-4000, -3000)))
+    batches = [looked(n) for n in reversed(range(1300))]
+    for batch in batches:
+        view.take(0, batch, NOW_S)
+    assert shares(view.snapshot(NOW_S))["searched"] == pytest.approx(PAST_S, rel=0.02)
 
 
 def test_dt_is_told_against_its_budget_by_model() -> None:
@@ -167,7 +235,7 @@ def test_dt_is_told_against_its_budget_by_model() -> None:
     slow = looked(4).model_copy(update={"dt_s": 3.0, "model": "256_1"})
     idle = looked(3).model_copy(update={"candidates": 0, "dt_s": 1e-6})
     plots = seen(health(), fast, fast, slow, idle).snapshot(NOW_S)["plots"]
-    assert plots["dt"]["ratio"] == [0.012, 0.012, 3.0]
+    assert plots["dt"]["ratio"] == plots["dt"]["drawn"] == [0.012, 0.012, 3.0]
     assert plots["dt"]["minutes"] == pytest.approx([-5 / 60, -5 / 60, -4 / 60], abs=1e-3)
     rows = zip(*(plots["histogram"][k] for k in ("left", "right", "share", "model")), strict=True)
     found = {model: (left, right, share) for left, right, share, model in rows}
@@ -179,15 +247,23 @@ def test_dt_is_told_against_its_budget_by_model() -> None:
 def test_dt_off_the_scale_is_in_its_last_bin() -> None:
     tiny = looked(5).model_copy(update={"dt_s": 1e-9})
     huge = looked(4).model_copy(update={"dt_s": 1e6})
-    plot = seen(health(), tiny, huge).snapshot(NOW_S)["plots"]["histogram"]
-    assert plot["left"][0] == pytest.approx(10.0**LOWEST)
-    assert len(plot["left"]) == 2 <= BINS
+    plots = seen(health(), tiny, huge).snapshot(NOW_S)["plots"]
+    assert plots["histogram"]["left"] == pytest.approx([10.0**LOWEST, 10 ** (HIGHEST - 0.2)])
+    assert len(plots["histogram"]["left"]) == 2 <= BINS
+    # what is off the axis is drawn at its end: the worst must not be out of sight
+    assert plots["dt"]["drawn"] == [10.0**LOWEST, 10.0**HIGHEST]
 
 
 def test_completeness_counts_what_was_put_in() -> None:
     def put(snr: float, reason: str | None) -> InjectionMessage:
         return INJECTION.model_copy(
-            update={"stream": "askap", "snr": snr, "found": reason is None, "reason": reason}
+            update={
+                "stream": "askap",
+                "snr": snr,
+                "found": reason is None,
+                "reason": reason,
+                "created": stamp(NOW_S),
+            }
         )
 
     view = seen(health(), *(put(12.0, None) for _ in range(9)), put(14.9, "rejected"))
@@ -205,11 +281,9 @@ def test_stages_are_told_against_real_time() -> None:
     assert plot == {"stage": ["search"], "share": [pytest.approx(0.4)]}
 
 
-def test_pulses_are_told_once_and_put_in_ones_do_not_count() -> None:
+def test_pulses_that_were_put_in_do_not_count() -> None:
     real, put_in = detection_message(), detection_message(sample=20.0, injected=True)
-    view = seen(real, real, put_in, detection_message(label="rfi"))
-    view.remember(0, [real])
-    now = view.snapshot(NOW_S)
+    now = seen(real, put_in, detection_message(label="rfi")).snapshot(NOW_S)
     assert len(now["detections"]) == 2
     assert now["streams"]["askap"]["found"] == 1
     json.dumps(now, allow_nan=False)
@@ -219,17 +293,15 @@ def test_columns_are_those_that_are_drawn() -> None:
     from mlppa.dashboard.figures import figures
 
     drawn = figures()
-    assert drawn.keys() == PLOTS.keys() == View([]).snapshot(NOW_S)["plots"].keys()
+    assert drawn.keys() == PLOTS.keys() == View([], NOW_S).snapshot(NOW_S)["plots"].keys()
     for name, plot in seen(health(), looked(1)).snapshot(NOW_S)["plots"].items():
         assert tuple(plot) == PLOTS[name]
         assert len({len(column) for column in plot.values()}) == 1
 
 
-def heard(source: Followed, count: int) -> list[Heard]:
-    """Listen until so much has come."""
-    items = source.heard()
-    with closing(items):
-        return [next(items) for _ in range(count)]
+def told(items: Iterator[Heard | None]) -> Heard:
+    """Give the next that is said."""
+    return next(item for item in items if item is not None)
 
 
 def test_a_journal_is_followed_as_it_grows(tmp_path: Path) -> None:
@@ -237,14 +309,15 @@ def test_a_journal_is_followed_as_it_grows(tmp_path: Path) -> None:
     items = folder.heard()
     with Journal(tmp_path / "b0.sqlite", "askap", "run 1") as journal:
         journal.record([cov_message(0), detection_message()])
-        assert len(next(items).past) == 1
-        assert [type(next(items).message) for _ in range(2)] == [CoverageMessage, DetectionMessage]
+        kinds = [type(told(items).message) for _ in range(2)]
+        assert kinds == [CoverageMessage, DetectionMessage]
+        assert next(items) is None
         journal.record([cov_message(1)])
-        message = next(items).message
+        message = told(items).message
         assert isinstance(message, CoverageMessage)
         assert message.start == 1000
     folder.close()
-    assert list(items) == []
+    assert [item for item in items if item is not None] == []
 
 
 def test_another_journal_of_the_name_begins_anew(tmp_path: Path) -> None:
@@ -252,26 +325,65 @@ def test_another_journal_of_the_name_begins_anew(tmp_path: Path) -> None:
     with Journal(path, "askap", "run 1") as journal:
         journal.record([cov_message(n) for n in range(5)])
     items = Folder(tmp_path).heard()
-    assert [next(items).message is not None for _ in range(6)] == [False] + 5 * [True]
+    assert all(told(items).message is not None for _ in range(5))
     path.rename(tmp_path / "gone")
     with Journal(path, "askap", "run 2") as journal:
         journal.record([cov_message(n) for n in range(7)])
-        begun = next(items)
-        assert (begun.stream, begun.message, begun.past) == ("askap", None, ())
-        assert next(items).past == ()
-        assert next(items).message is not None
+        assert told(items).message is None
+        assert all(told(items).message is not None for _ in range(7))
+    items.close()
+
+
+def test_a_journal_that_is_taken_away_is_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "b0.sqlite"
+    with Journal(path, "askap", "run 1") as journal:
+        journal.record([cov_message(0)])
+    views = watch([Folder(tmp_path)], 0.1)
+    while not (view := next(views)).streams:
+        pass
+    path.unlink()
+    while (view := next(views)).streams:
+        pass
+    assert view.snapshot(NOW_S)["faults"] == []
+    tmp_path.rename(tmp_path.with_name("elsewhere"))
+    while not (now := next(views).snapshot(NOW_S))["faults"]:
+        pass
+    assert now["faults"] == [f"{tmp_path}: there is no such folder"]
+    views.close()
+
+
+def test_of_a_search_the_latest_run_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    for run in ("run 1", "run 2"):
+        with Journal(path, "askap", run) as journal:
+            journal.record([detection_message(), *(cov_message(n) for n in range(4))])
+    items = Folder(tmp_path).heard()
+    first = [told(items).message for _ in range(5)]
+    assert [m.seq for m in first if m is not None] == [6, 7, 8, 9, 10]
+    # a run that begins meanwhile takes its place
+    with Journal(path, "askap", "run 3") as journal:
+        journal.record([cov_message(0)])
+        assert told(items).message is None
+        message = told(items).message
+        assert message is not None
+        assert message.seq == 11
     items.close()
 
 
 def test_pulses_of_long_ago_are_shown_and_not_all_of_the_past(tmp_path: Path) -> None:
+    pulses = [detection_message(sample=1000.0 * n) for n in range(70)]
     with Journal(tmp_path / "b0.sqlite", "askap", "run 1") as journal:
-        journal.record([detection_message()])
-        journal.record(cov_message(n) for n in range(HISTORY + 50))
-        items = heard(Folder(tmp_path), HISTORY + 1)
-    assert [one.id for one in items[0].past] == [detection_message().id]
-    messages = [item.message for item in items[1:]]
-    assert isinstance(messages[0], CoverageMessage)
-    assert messages[0].start == 50_000
+        journal.record([health(), *pulses[:40]])
+        journal.record(cov_message(n) for n in range(HISTORY - 20))
+        journal.record(pulses[40:])
+    views = watch([Folder(tmp_path)], 0.1)
+    while len((view := next(views)).streams) == 0:
+        pass
+    (one,) = view.streams.values()
+    # 50 are remembered: those that lie before what is read, and those in it, each once
+    assert [m.id for m in one.pulses] == [m.id for m in pulses[20:]]
+    assert one.latest is not None
+    views.close()
 
 
 def test_a_file_that_is_no_journal_is_told_and_the_others_are_shown(
@@ -281,7 +393,8 @@ def test_a_file_that_is_no_journal_is_told_and_the_others_are_shown(
     (tmp_path / "other.sqlite").write_text("something else")
     with Journal(tmp_path / "real.sqlite", "askap", "run 1") as journal:
         journal.record([cov_message(0)])
-        for now in watch([Folder(tmp_path)], 0.1):
+        for view in watch([Folder(tmp_path)], 0.1):
+            now = view.snapshot(NOW_S)
             if now["faults"]:
                 break
     assert "other.sqlite: not a journal" in now["faults"][0]
@@ -294,27 +407,33 @@ def test_a_fault_that_is_over_is_told_no_more(
     monkeypatch.setattr("mlppa.dashboard.followed.PATIENCE_S", 0.3)
     path = tmp_path / "b0.sqlite"
     path.write_text("something else")
-    snapshots = watch([Folder(tmp_path)], 0.1)
-    while not next(snapshots)["faults"]:
+    views = watch([Folder(tmp_path)], 0.1)
+    while not next(views).faults:
         pass
     path.unlink()
     with Journal(path, "askap", "run 1") as journal:
         journal.record([cov_message(0)])
-        while next(snapshots)["faults"]:
+        while next(views).faults:
             pass
-    snapshots.close()
+    views.close()
 
 
-def test_a_message_of_a_newer_version_is_left_out(
+def test_messages_of_a_newer_version_are_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Journal(tmp_path / "b0.sqlite", "askap", "run 1") as journal:
-        journal.record([cov_message(n) for n in range(3)])
-        newer = encode(cov_message(1)).replace(b"coverage/1", b"coverage/2")
-        journal._database.execute("UPDATE message SET body = ? WHERE seq = 2", (newer,))
-        items = heard(Folder(tmp_path), 3)
-    assert [item.message.start for item in items[1:]] == [0, 2000]  # type: ignore[union-attr]
+        journal.record([health(), detection_message(), *(cov_message(n) for n in range(3))])
+        for seq, kind in ((2, b"detection/"), (4, b"coverage/")):
+            ((_, body),) = journal.since(seq, 1)
+            newer = body.replace(kind + b"1", kind + b"2")
+            journal._database.execute("UPDATE message SET body = ? WHERE seq = ?", (newer, seq))
+        items = Folder(tmp_path).heard()
+        messages = [told(items).message for _ in range(3)]
+        items.close()
+    assert [m.seq for m in messages if m is not None] == [1, 3, 5]
     assert "message 2 is left out" in caplog.text
+    assert "message 4 is left out" in caplog.text
+    assert "pulses of before are left out" in caplog.text
 
 
 def test_what_cannot_be_followed_is_refused(tmp_path: Path) -> None:
@@ -328,15 +447,23 @@ def test_what_cannot_be_followed_is_refused(tmp_path: Path) -> None:
 
 def test_a_daemon_that_is_not_there_yet_is_told_and_waited_for(tmp_path: Path) -> None:
     with ended(Daemon(tmp_path)) as daemon:
-        snapshots = watch([follow(f"http://127.0.0.1:{daemon.ports['http']}")], 0.1)
-        while not (now := next(snapshots))["faults"]:
+        broken = tmp_path / "broken.toml"
+        broken.write_text("half of a line")
+        followed = [follow(f"http://127.0.0.1:{daemon.ports['http']}"), follow(str(broken))]
+        views = watch(followed, 0.1)
+        while len((view := next(views)).faults) < 2:
             pass
-        assert "no daemon answers (Connection refused)" in now["faults"][0]
+        first, second = sorted(view.faults.values())
+        assert "broken.toml" in first
+        assert "no daemon answers (Connection refused)" in second
         daemon.start()
-        while not (now := next(snapshots))["streams"]:
+        broken.write_text(daemon.config.read_text())
+        while len((view := next(views)).streams) < 2:
             pass
-        assert now["faults"] == []
-        snapshots.close()
+        assert view.faults == {}
+        for one in followed:
+            one.close()
+        views.close()
 
 
 def test_a_daemon_is_followed_by_its_address_its_folder_and_its_configuration(
@@ -352,9 +479,9 @@ def test_a_daemon_is_followed_by_its_address_its_folder_and_its_configuration(
         url = f"http://127.0.0.1:{daemon.ports['http']}"
         for who in (url, str(daemon.config), str(tmp_path / "out")):
             one = follow(who)
-            now: dict[str, Any] = {}
-            for now in watch([one], 0.2):
-                # over the wire the past comes with the first message that is heard
+            # over the wire the past comes with the first message that is heard
+            for view in watch([one], 0.2):
+                now = view.snapshot(time.time())
                 if len(now["detections"]) >= 4:
                     break
             assert now["streams"]["b0"]["state"] in ("live", "silent"), who
@@ -364,6 +491,7 @@ def test_a_daemon_is_followed_by_its_address_its_folder_and_its_configuration(
             assert content.startswith(b"\x89PNG"), who
             assert one.picture("none.png") is None
             assert one.picture("../daemon.toml") is None
+            one.close()
         assert daemon.stop() == 0
 
 
@@ -372,8 +500,8 @@ class Still:
 
     label = "still"
 
-    def heard(self) -> Iterator[Heard]:
-        yield from ()
+    def heard(self) -> Generator[Heard | None]:
+        yield None
 
     def picture(self, name: str) -> bytes | None:
         return b"\x89PNG" if name == "here.png" else None
@@ -384,8 +512,8 @@ class Still:
 
 @pytest.fixture
 def site() -> Iterator[HTTPConnection]:
-    made = Site([Still()], "127.0.0.1:0")  # type: ignore[list-item]
-    made.show({"now_s": 1.0})
+    made = Site([Still()], "127.0.0.1:0")
+    made.show(View(["still"], 1.0), 1.0)
     with closing(Web("127.0.0.1:0", made)) as web:
         web.keep_open()
         assert web.port is not None
@@ -406,7 +534,8 @@ def test_the_site_gives_its_pages_and_nothing_else(site: HTTPConnection) -> None
         assert (status, bool(body)) == (200, True), path
         assert "default-src 'none'" in headers["Content-Security-Policy"]
         assert "http://" not in headers["Content-Security-Policy"]
-    assert get(site, "/now.json")[:2] == (200, b'{"now_s": 1.0}')
+    status, body, _ = get(site, "/now.json")
+    assert (status, json.loads(body)["now_s"]) == (200, 1.0)
     for path in ("/page.py", "/../site.py", "/%2e%2e/site.py", "/page/index.html"):
         assert get(site, path)[0] == 404, path
 
@@ -418,8 +547,27 @@ def test_pictures_that_are_not_there_are_no_error(site: HTTPConnection) -> None:
 
 
 def test_a_page_of_this_machine_answers_to_no_other_name(site: HTTPConnection) -> None:
-    assert get(site, "/now.json", [("Host", "evil.example:80")])[0] == 403
-    assert get(site, "/now.json", [("Host", "localhost:8977")])[0] == 200
+    for name in ("evil.example:80", "evil.example", "127.0.0.1.evil.example:80", "10.0.0.1"):
+        assert get(site, "/now.json", [("Host", name)])[0] == 403, name
+    for name in ("localhost:8977", "127.0.0.2:80", "[::1]:8977", "LOCALHOST"):
+        assert get(site, "/now.json", [("Host", name)])[0] == 200, name
+
+
+def test_what_is_chosen_is_asked_for(site: HTTPConnection) -> None:
+    view = View(["still"], NOW_S)
+    for name in ("a", "b"):
+        view.take(0, health(stream=name), NOW_S)
+    made = Site([Still()], "127.0.0.1:0")
+    made.show(view, NOW_S)
+    assert json.loads(made._snapshot("stream=a"))["chosen"] is None
+    made.show(view, NOW_S)
+    assert json.loads(made._snapshot("stream=a"))["chosen"] == "a"
+    assert json.loads(made._snapshot(""))["chosen"] is None
+    # whoever asks for everything gets no more of it
+    for n in range(100):
+        made._snapshot(f"stream={n}")
+    made.show(view, NOW_S)
+    assert len(made._now) <= 17
 
 
 @pytest.mark.parametrize("bind", ["8977", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:99999"])
@@ -438,6 +586,26 @@ def test_a_port_that_is_taken_is_refused(call: Call, tmp_path: Path) -> None:
     assert "cannot be bound (Address already in use)" in done.error
 
 
+def test_a_page_by_the_newer_protocol(tmp_path: Path) -> None:
+    if not socket.has_ipv6:
+        pytest.skip("there is no IPv6")
+    made = Site([Still()], "[::1]:0")
+    with closing(Web("[::1]:0", made)) as web:
+        web.keep_open()
+        if web.port is None:
+            pytest.skip(f"no IPv6 here: {web.fault}")
+        assert web.url == f"http://[::1]:{web.port}"
+        assert get(HTTPConnection("::1", web.port), "/icon.svg")[0] == 200
+
+
+def test_one_replay_address_is_of_one_publisher(call: Call, tmp_path: Path) -> None:
+    ends = ["tcp://127.0.0.1:1", "tcp://127.0.0.1:2"]
+    for who in ([*ends], [tmp_path]):
+        done = call("dashboard", *who, "--replay", "tcp://127.0.0.1:3")
+        assert done.code == 2
+        assert "--replay: is for one tcp:// address" in done.error
+
+
 def test_a_recording_that_cannot_be_played_is_refused(call: Call, tmp_path: Path) -> None:
     path = tmp_path / "a.fil"
     path.write_bytes(b"no filterbank")
@@ -450,6 +618,31 @@ def test_a_screen_needs_a_terminal(call: Call) -> None:
     done = call("listen", "--tui")
     assert done.code == 2
     assert "no terminal" in done.error
+    done = call("listen", "--tui", "--json")
+    assert done.code == 2
+    assert "does not go with --json" in done.error
+
+
+def test_what_ends_a_screen_is_kept(tmp_path: Path) -> None:
+    import asyncio
+
+    from mlppa.dashboard.terminal import Terminal
+
+    class Broken(Still):
+        def heard(self) -> Generator[Heard | None]:
+            yield None
+            raise EndpointError("tcp://a:1", "is none", "give another")
+
+    async def look() -> Exception | None:
+        screen = Terminal([Broken()])
+        async with screen.run_test() as pilot:
+            for _ in range(100):
+                await pilot.pause(0.05)
+                if screen.error is not None:
+                    break
+        return screen.error
+
+    assert isinstance(asyncio.run(look()), EndpointError)
 
 
 def test_the_screen_shows_the_essentials(tmp_path: Path) -> None:
@@ -459,9 +652,10 @@ def test_the_screen_shows_the_essentials(tmp_path: Path) -> None:
 
     from mlppa.dashboard.terminal import Terminal
 
-    hostile = detection_message().model_copy(update={"source_name": "[red]x[/red]"})
-    put = INJECTION.model_copy(update={"stream": "askap", "found": True, "reason": None})
-    batch = cov_message(1).model_copy(update={"candidates": 2})
+    fresh = {"stream": "askap", "created": stamp(time.time() - 60)}
+    hostile = detection_message().model_copy(update=fresh | {"source_name": "[red]x[/red]"})
+    put = INJECTION.model_copy(update=fresh | {"found": True, "reason": None})
+    batch = cov_message(1).model_copy(update=fresh | {"candidates": 2})
 
     async def look() -> None:
         screen = Terminal([Folder(tmp_path)])

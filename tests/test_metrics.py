@@ -37,7 +37,7 @@ def test_series_exist_before_anything_happens(metric_delta: type[MetricDelta]) -
 def test_labels_have_few_values() -> None:
     few = {"fate", "stage", "queue", "kind", "label", "injected", "sink", "le"}
     few |= {"stream", "state", "way", "snr", "model", "batch"}
-    few |= {"sha256", "engine", "device", "version", "python"}
+    few |= {"sha256", "engine", "device", "wanted", "version", "python"}
     for metric in ours():
         for sample in metric.samples:
             assert set(sample.labels) <= few, sample

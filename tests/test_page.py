@@ -107,7 +107,9 @@ class Served:
 def dashboard(words: Sequence[str]) -> Iterator[Served]:
     """The page in a process of its own, as a shell starts it."""
     began_s = time.monotonic()
-    process = subprocess.Popen([*words, "--bind", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*words, "--bind", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     with process:
         try:
             assert process.stdout is not None
@@ -116,6 +118,8 @@ def dashboard(words: Sequence[str]) -> Iterator[Served]:
             yield Served(process, url.group(), time.monotonic() - began_s)
             process.send_signal(signal.SIGINT)
             assert process.wait(40) == 130
+            assert process.stderr is not None
+            assert process.stderr.read() == ""
         finally:
             process.kill()
 
@@ -240,7 +244,8 @@ def test_what_messages_say_is_shown_as_text(tmp_path: Path, seen: Seen) -> None:
     pulse = detection_message().model_copy(update={"source_name": HOSTILE, "image": None})
     said = HEALTH.model_copy(update={"stream": "askap", "news": HOSTILE, "rung_name": HOSTILE})
     said = said.model_copy(update={"rung": 1, "failing": [HOSTILE], "queues": {HOSTILE: 1}})
-    looked = cov_message(1).model_copy(update={"model": HOSTILE})
+    now = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
+    looked = cov_message(1).model_copy(update={"model": HOSTILE, "created": now})
     messages: list[Message] = [said, looked, pulse]
     with Journal(tmp_path / "b0.sqlite", "askap", "run 1") as journal, served(tmp_path) as url:
         journal.record(messages)
@@ -271,13 +276,15 @@ def test_many_beams_have_a_row_each_and_one_can_be_chosen(tmp_path: Path, seen: 
         until(lambda: seen.page.locator("#streams button").count() == 40)
         assert seen.text("#verdict") == "LATE"
         assert int(seen.text("#count")) == 40
+        assert "beam07: it needs" in seen.text("#pace-line")
         seen.page.click("[data-stream=beam03]")
-        assert seen.text("#verdict") == "KEEPS UP"
+        until(lambda: seen.text("#verdict") == "KEEPS UP")
         assert int(seen.text("#count")) == 1
-        assert seen.page.locator("#cards button").count() <= 1
+        assert seen.page.locator("#cards button").count() == 1
         assert set(seen.page.evaluate("model('coverage').data.stream")) == {"beam03"}
+        assert seen.page.get_attribute("[data-stream=beam03]", "aria-pressed") == "true"
         seen.page.click("[data-stream=beam03]")
-        assert seen.text("#verdict") == "LATE"
+        until(lambda: seen.text("#verdict") == "LATE")
         root = "document.documentElement"
         assert seen.page.evaluate(f"{root}.scrollWidth") <= 1280
     assert seen.complaints == []
@@ -286,7 +293,37 @@ def test_many_beams_have_a_row_each_and_one_can_be_chosen(tmp_path: Path, seen: 
 def test_a_page_whose_program_has_ended_says_so(tmp_path: Path, seen: Seen) -> None:
     with served(tmp_path) as url:
         seen.open(url)
-        until(lambda: seen.text("#verdict") == "NOTHING YET")
+        until(lambda: seen.text("#verdict") == "WAITING")
         assert not seen.page.is_visible("#trouble")
     until(lambda: seen.page.is_visible("#trouble"))
-    assert "does not answer" in seen.text("#trouble")
+    assert "does not answer: what is here is old" in seen.text("#trouble")
+
+
+def test_a_page_whose_program_stands_still_says_so(tmp_path: Path, seen: Seen) -> None:
+    program = [sys.executable, "-c", "from mlppa.cli import main; main()", "dashboard"]
+    with dashboard([*program, str(tmp_path)]) as page:
+        seen.open(page.url)
+        until(lambda: seen.text("#verdict") == "WAITING")
+        page.process.send_signal(signal.SIGSTOP)
+        try:
+            until(lambda: seen.page.is_visible("#trouble"), 20)
+            assert seen.page.get_attribute("html", "data-old") == "true"
+        finally:
+            page.process.send_signal(signal.SIGCONT)
+        until(lambda: not seen.page.is_visible("#trouble"))
+
+
+def test_what_has_the_focus_keeps_it_when_another_pulse_comes(tmp_path: Path, seen: Seen) -> None:
+    with Journal(tmp_path / "b0.sqlite", "askap", "run 1") as journal, served(tmp_path) as url:
+        journal.record([HEALTH, detection_message()])
+        seen.open(url)
+        seen.page.focus("#cards button")
+        later = detection_message(sample=5.0).model_copy(
+            update={"created": "2026-01-02T03:04:06.000Z"}
+        )
+        journal.record([later])
+        until(lambda: seen.page.locator("#cards button").count() == 2)
+        focused = seen.page.evaluate("document.activeElement.dataset.id")
+        assert (
+            focused == detection_message().id != seen.page.get_attribute("#cards button", "data-id")
+        )

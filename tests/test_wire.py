@@ -111,6 +111,7 @@ SAMPLES: dict[str, Message] = {
     ),
     "coverage-1-model": cov_message(12).model_copy(update={"seq": 50, "threshold": 6.5}),
     "health-1": HEALTH,
+    "health-1-backlog": HEALTH.model_copy(update={"seq": 51, "backlog_s": 6.25, "every_s": 10.0}),
     "injection-1": INJECTION,
 }
 
@@ -128,8 +129,18 @@ def test_old_messages_are_read_for_ever(name: str) -> None:
     elif isinstance(SAMPLES[name], CoverageMessage):
         newer = {k: None for k in ("threshold", "model") if k not in json.loads(golden)}
         assert json.loads(encode(decode(golden))) == json.loads(golden) | newer
+    elif isinstance(SAMPLES[name], HealthMessage):
+        newer = {k: None for k in ("backlog_s", "every_s") if k not in json.loads(golden)}
+        assert json.loads(encode(decode(golden))) == json.loads(golden) | newer
     else:
         assert encode(decode(golden)) == golden
+
+
+@pytest.mark.parametrize("created", ["2026-02-31T00:00:00.000Z", "2026-13-01T00:00:00.000Z"])
+def test_a_date_that_is_none_is_refused(created: str) -> None:
+    text = encode(cov_message(1)).replace(CREATED.encode(), created.encode())
+    with pytest.raises(InputError):
+        decode(text)
 
 
 def test_every_golden_file_is_read() -> None:

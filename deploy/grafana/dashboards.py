@@ -7,9 +7,22 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mlppa import metrics as m
+from mlppa.watchdog import THREADS
 
 from .panels import make
-from .plots import Plot, Rows, completeness, grown, heat, part_of, quantiles, rate, series, states
+from .plots import (
+    Plot,
+    Rows,
+    completeness,
+    grown,
+    heat,
+    pace,
+    part_of,
+    quantiles,
+    rate,
+    series,
+    states,
+)
 
 FOLDER = Path(__file__).parent / "dashboards"
 
@@ -42,11 +55,18 @@ OPERATIONS: Rows = {
     ],
     "Input": [
         Plot("Blocks", "suffix: blocks/s", {"{{instance}}": rate(m.BLOCKS)}),
-        Plot("Heaps, by what became of them", "suffix: heaps/s", {"{{fate}}": rate(m.HEAPS)}),
+        Plot(
+            "Heaps, by what became of them",
+            "suffix: heaps/s",
+            {"{{instance}} {{fate}}": rate(m.HEAPS)},
+        ),
         Plot(
             "Gaps, packets that the kernel dropped",
             "suffix: /s",
-            {"gaps": rate(m.GAPS), "packets": rate(m.PACKETS_DROPPED)},
+            {
+                "gaps {{instance}}": rate(m.GAPS),
+                "packets {{instance}}": rate(m.PACKETS_DROPPED),
+            },
         ),
         Plot("Samples that came too late", "suffix: samples/s", {"{{instance}}": rate(m.LATE)}),
         Plot(
@@ -70,9 +90,15 @@ OPERATIONS: Rows = {
         ),
     ],
     "Output": [
-        Plot("Queues", "suffix: items", {"{{queue}}": series(m.QUEUE_DEPTH)}),
-        Plot("Dropped by full queues", "suffix: items/s", {"{{queue}}": rate(m.DROPPED)}),
-        Plot("Messages that sinks did not take", "suffix: /s", {"{{sink}}": rate(m.SINK_ERRORS)}),
+        Plot("Queues", "suffix: items", {"{{instance}} {{queue}}": series(m.QUEUE_DEPTH)}),
+        Plot(
+            "Dropped by full queues", "suffix: items/s", {"{{instance}} {{queue}}": rate(m.DROPPED)}
+        ),
+        Plot(
+            "Messages that sinks did not take",
+            "suffix: /s",
+            {"{{instance}} {{sink}}": rate(m.SINK_ERRORS)},
+        ),
         Plot(
             "Messages that wait for the journal", "suffix: messages", {STREAM: series(m.UNWRITTEN)}
         ),
@@ -93,11 +119,12 @@ LATENCY: Rows = {
     "Against the budget": [
         RATIO,
         Plot(
-            "Seconds of every stage, to a second of sky",
+            "Stages that must keep pace: part of real time, mean of the streams",
             "percentunit",
             {
-                "{{stage}}": f"sum by (stage) ({rate(m.STAGE_SECONDS, '_sum')}) / ignoring (stage) "
-                f"group_left sum({rate(m.SKY_SECONDS, stream='.+')})"
+                "{{instance}} {{stage}}": pace(
+                    *(one for stages in THREADS.values() for one in stages)
+                )
             },
             line=1,
         ),

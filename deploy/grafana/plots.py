@@ -86,6 +86,13 @@ def part_of(metric: MetricWrapperBase, by: str, **labels: str) -> str:
     return f"sum by ({by}) ({some}) / (sum by ({by}) ({all_}) > 0)"
 
 
+def pace(*stages: str) -> str:
+    """Seconds that stages take for a second of sky; of several streams of a daemon the mean."""
+    spent = f"sum by (instance, stage) ({rate(m.STAGE_SECONDS, '_sum', stage='|'.join(stages))})"
+    sky = f"sum by (instance) ({rate(m.SKY_SECONDS)})"
+    return f"{spent} / on (instance) group_left () ({sky} > 0)"
+
+
 def completeness(snr: int) -> str:
     """Part of the synthetic pulses from one S/N on, up to the next edge, that was found."""
     found = grown(m.INJECTIONS, "snr", snr=str(snr), fate="found")

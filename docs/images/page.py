@@ -6,6 +6,7 @@ terminal, too. It needs Chromium.
 """
 
 import asyncio
+import os
 import re
 import shutil
 import subprocess
@@ -34,12 +35,14 @@ def main() -> None:
         demo = Path(folder) / "demo-out"
         subprocess.run([*PROGRAM, "demo", "--quiet", "-o", demo, "--seconds", "60"], check=True)
         words = [*PROGRAM, "dashboard", "--play", str(demo / "demo.fil"), "--bind", "127.0.0.1:0"]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as served:
+        there = os.environ | {"TMPDIR": folder}
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=there) as served:
             assert served.stdout is not None, "it is a pipe"
             found = re.search(r"http://\S+", served.stdout.readline())
             assert found is not None, "it says where the page is"
             time.sleep(WATCH_S)
-            screen = asyncio.run(drawn(demo / "live"))
+            (played,) = Path(folder).glob("mlppa-play-*")
+            screen = asyncio.run(drawn(played))
             with sync_playwright() as play:
                 take_all(play, found.group(), screen)
             served.terminate()

@@ -55,12 +55,12 @@ def _has_accelerator() -> bool:
 
 def count_accelerators() -> int:
     """Count the graphics processors on the bus, whether or not a driver works for them."""
-    displays = (
-        path.parent / "vendor"
-        for path in Path("/sys/bus/pci/devices").glob("*/class")
-        if path.read_text().startswith("0x03")
-    )
-    return sum(path.read_text().strip() == "0x10de" for path in displays)
+    count = 0
+    for device in Path("/sys/bus/pci/devices").glob("*"):
+        with contextlib.suppress(OSError):  # one that was just taken out
+            is_display = (device / "class").read_text().startswith("0x03")
+            count += is_display and (device / "vendor").read_text().strip() == "0x10de"
+    return count
 
 
 def finds_accelerator() -> bool:

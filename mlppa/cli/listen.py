@@ -35,6 +35,9 @@ def listen(
 ) -> None:
     """Print detections and coverage as they come."""
     if tui:
+        if as_json or from_seq is not None:
+            cause = "does not go with --json or --from-seq"
+            raise ConfigError("--tui", cause, "leave them out, or --tui")
         _show_screen(endpoint, replay, keys_of(key, server_key))
         return
     from ..listen import listen as hear
@@ -55,7 +58,10 @@ def _show_screen(who: str, replay: str | None, keys: "Keys | None") -> None:
 
     if not sys.stdout.isatty():
         raise ConfigError("--tui", "this is no terminal", "leave it out: lines are printed then")
-    Terminal([follow(who, keys, replay)]).run()
+    screen = Terminal([follow(who, keys, replay)])
+    screen.run()
+    if screen.error is not None:
+        raise screen.error
 
 
 def keys_of(key: Path | None, server_key: Path | None) -> "Keys | None":

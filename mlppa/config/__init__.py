@@ -55,6 +55,7 @@ __all__ = [
     "DaemonConfig",
     "HeaderSettings",
     "InjectSettings",
+    "LifeSettings",
     "ListConfig",
     "ListSettings",
     "Plan",

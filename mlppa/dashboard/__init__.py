@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, closing
-from typing import Any
+from contextlib import closing
 
 from ..channel import merge
 from ..errors import EndpointError
@@ -11,40 +10,37 @@ from ..web import Web
 from .followed import Followed, follow
 from .view import View
 
-__all__ = ["Followed", "View", "follow", "serve", "watch"]
-
-#: How often the page is new, and how many messages may wait for it.
-TELL_S, DEPTH = 0.5, 1000
+__all__ = ["BIND", "Followed", "View", "follow", "serve", "watch"]
 
 #: Where the page is, unless told.
 BIND = "127.0.0.1:8977"
 
+#: How often the page is new, and how many messages may wait for it.
+TELL_S, DEPTH = 0.5, 1000
 
-def watch(followed: Sequence[Followed], tell_s: float = TELL_S) -> Generator[dict[str, Any]]:
-    """Follow sources, and tell now and then what is to be seen.
+
+def watch(followed: Sequence[Followed], tell_s: float = TELL_S) -> Generator[View]:
+    """Follow sources, and give now and then what is known of them.
 
     Parameters
     ----------
     followed
-        The sources; they are closed at the end.
+        The sources. Close them to end at once: each may be in the middle of a look.
     tell_s
         How often.
 
     Yields
     ------
-    snapshot
-        As `View.snapshot`.
+    view
+        The same one every time.
     """
-    view = View([one.label for one in followed])
-    streams = {str(number): one.heard() for number, one in enumerate(followed)}
+    view = View([one.label for one in followed], time.time())
+    streams = {f"{number} {one.label}": one.heard() for number, one in enumerate(followed)}
     told_s = time.monotonic()
-    with ExitStack() as stack:
-        heard = stack.enter_context(closing(merge(streams, DEPTH, tell_s, name="watch")))
-        for one in followed:
-            stack.callback(one.close)
+    with closing(merge(streams, DEPTH, tell_s, name="watch")) as heard:
         for item in heard:
-            if item is not None:
-                source, what = int(item[0]), item[1]
+            if item is not None and item[1] is not None:
+                source, what = int(item[0].split()[0]), item[1]
                 if what.fault is not None:
                     view.note(what.stream, what.fault)
                 elif what.message is not None:
@@ -55,13 +51,13 @@ def watch(followed: Sequence[Followed], tell_s: float = TELL_S) -> Generator[dic
                     view.forget(source, what.stream)
             if time.monotonic() - told_s >= tell_s:
                 told_s = time.monotonic()
-                yield view.snapshot(time.time())
+                yield view
 
 
 def serve(
     followed: Sequence[Followed], bind: str, ready: Callable[[str], None] = lambda url: None
 ) -> None:
-    """Serve the page until interrupted.
+    """Serve the page until the sources end, or an interrupt.
 
     Parameters
     ----------
@@ -85,7 +81,6 @@ def serve(
         if web.port is None:
             remedy = "end the program that uses it, or give another with --bind HOST:PORT"
             raise EndpointError(bind, f"cannot be bound ({web.fault})", remedy)
-        host = web.where[0] or "127.0.0.1"
-        ready(f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{web.port}")
-        for snapshot in watch(followed):
-            site.show(snapshot)
+        ready(web.url)
+        for view in watch(followed):
+            site.show(view, time.time())

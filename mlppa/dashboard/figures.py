@@ -7,11 +7,11 @@ from bokeh.plotting import figure
 
 from ..metrics import INJECTED_SNRS
 from .view import PLOTS
-from .watched import PAST_S, WORK
+from .watched import HIGHEST, LOWEST, PAST_S, WORK
 
 #: Where real time ends, in every plot that has such a place.
 LIMIT: dict[str, Any] = {
-    "line_color": "#d55e00",
+    "line_color": "#cc0033",
     "line_width": 2,
     "line_dash": "dashed",
     "name": "limit",
@@ -68,9 +68,9 @@ def _dt(source: ColumnDataSource) -> figure:
         "dT / budget",
         y_axis_type="log",
         x_range=(-PAST_S / 60, 0),
-        y_range=(1e-5, 3),
+        y_range=(10.0**LOWEST, 10.0**HIGHEST),
     )
-    plot.scatter("minutes", "ratio", source=source, color="colour", size=6, line_color=None)
+    plot.scatter("minutes", "drawn", source=source, color="colour", size=6, line_color=None)
     plot.hspan(y=[1], **LIMIT)
     return plot
 
@@ -80,7 +80,7 @@ def _histogram(source: ColumnDataSource) -> figure:
         "dT / budget (1: real time)",
         "share",
         x_axis_type="log",
-        x_range=(1e-6, 10),
+        x_range=(10.0**LOWEST, 10.0**HIGHEST),
         y_range=DataRange1d(start=0),
     )
     plot.quad(

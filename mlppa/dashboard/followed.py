@@ -3,19 +3,19 @@
 import json
 import logging
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
-from typing import Protocol
-from urllib.error import URLError
+from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
-from urllib.request import ProxyHandler, build_opener
+from urllib.request import HTTPRedirectHandler, ProxyHandler, build_opener
 
 from ..config import DaemonConfig
 from ..curve import Keys
 from ..disk import read_picture
-from ..errors import ConfigError, EndpointError, InputError, SinkError
+from ..errors import ConfigError, EndpointError, InputError, MlppaError, SinkError
 from ..listen import listen
 from ..sinks.journal import JournalReader
 from ..wire import DetectionMessage, Message, decode
@@ -30,8 +30,11 @@ HISTORY = 3000
 #: Pulses of before, however long ago.
 PULSES = 50
 
-#: How often a journal is looked into, and a folder for journals.
-LOOK_S, FOLDER_S = 0.25, 2.0
+#: How often a folder and its journals are looked into.
+LOOK_S = 0.25
+
+#: No picture is larger.
+MOST_BYTES = 20_000_000
 
 #: An answer over HTTP is waited for so long.
 PATIENCE_S = 5.0
@@ -57,8 +60,8 @@ class Followed(Protocol):
 
     label: str
 
-    def heard(self) -> Generator[Heard]:
-        """Give what comes, until `close`."""
+    def heard(self) -> Generator[Heard | None]:
+        """Give what comes, until `close`; now and then None, where nothing does."""
 
     def picture(self, name: str) -> bytes | None:
         """Give a picture of a detection; None where there is none, or not yet."""
@@ -81,18 +84,29 @@ class Folder:
         self._path = path
         self._closed = False
 
-    def heard(self) -> Generator[Heard]:
-        """Look into the journals again and again."""
+    def heard(self) -> Generator[Heard | None]:
+        """Look into the journals again and again; None where there was nothing new."""
         following: dict[Path, _Tail] = {}
-        looked_s = float("-inf")
+        fault = ""
         while not self._closed:
-            if time.monotonic() - looked_s > FOLDER_S:
-                looked_s = time.monotonic()
-                for path in sorted(self._path.glob("*.sqlite")):
-                    following.setdefault(path, _Tail(path))
-            for tail in following.values():
-                yield from tail.news()
+            why = self.fault()
+            if why != fault:
+                fault = why
+                yield Heard(self.label, fault=fault)
+            for path in sorted(self._path.glob("*.sqlite")):
+                following.setdefault(path, _Tail(path))
+            for path, tail in [*following.items()]:
+                if path.exists():
+                    yield from tail.news()
+                else:
+                    yield from tail.end()
+                    del following[path]
+            yield None
             time.sleep(LOOK_S)
+
+    def fault(self) -> str:
+        """Say why there can be no news, if that is so."""
+        return "" if self._path.is_dir() else f"{self._path}: there is no such folder"
 
     def picture(self, name: str) -> bytes | None:
         """Read a picture."""
@@ -107,12 +121,16 @@ class Folder:
 
 
 class _Tail:
-    """The end of one journal. Another file of its name is read from its beginning."""
+    """The end of one journal. Another file of its name is read from its beginning.
+
+    Of the journal of a search the latest run is read, as in its results: runs before it were
+    of the same sky, or of another.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._next: int | None = None
-        self._inode = 0
+        self._known = (0, 0)
         self._stream = ""
         self._well_s = time.monotonic()
         self._told = ""
@@ -127,14 +145,15 @@ class _Tail:
             # closed again at once: what it reads may be removed, and made anew
             with JournalReader(self._path) as reader:
                 news: list[Heard] = []
-                if inode != self._inode or reader.next_seq < (self._next or 0):
+                known = inode, 0 if reader.is_of_a_daemon else reader.run
+                if known != self._known or reader.next_seq < (self._next or 0):
                     news += self._begin(reader)
                 rows = reader.since(self._next or 1, HISTORY)
         except (SinkError, OSError) as error:
             if time.monotonic() - self._well_s < PATIENCE_S:
                 return []
             return self._tell(str(error))
-        self._inode, self._well_s = inode, time.monotonic()
+        self._known, self._well_s = known, time.monotonic()
         news += self._tell("")
         for seq, body in rows:
             self._next = seq + 1
@@ -147,6 +166,11 @@ class _Tail:
             news.append(Heard(self._stream, message, at_s=epoch_s(message.created)))
         return news
 
+    def end(self) -> list[Heard]:
+        """Take back what was told: the file is gone."""
+        gone = [Heard(self._stream)] if self._next is not None else []
+        return [*gone, *self._tell("")]
+
     def _tell(self, fault: str) -> list[Heard]:
         """Tell a fault when it is news."""
         if fault == self._told:
@@ -155,12 +179,22 @@ class _Tail:
         return [Heard(str(self._path), fault=fault)]
 
     def _begin(self, reader: JournalReader) -> Generator[Heard]:
+        """Choose where to begin; of a daemon, pulses of long ago are of interest, too."""
         if self._next is not None:
             yield Heard(self._stream)
         self._stream = reader.stream
         self._next = max(reader.next_seq - HISTORY, 1)
-        past = reader.latest(PULSES, ("pulse",))
-        yield Heard(self._stream, past=tuple(reversed(past)))
+        if not reader.is_of_a_daemon:
+            self._next = max(self._next, reader.first_of_run)
+            return
+        try:
+            past = reader.latest(PULSES, ("pulse",))
+        except InputError as error:
+            log.warning("%s: pulses of before are left out: %s", self._path, error)
+            return
+        # what is read below comes there
+        older = [one for one in reversed(past) if (one.seq or 0) < self._next]
+        yield Heard(self._stream, past=tuple(older))
 
 
 class Publisher:
@@ -174,14 +208,22 @@ class Publisher:
         Address of those of before.
     keys
         Where it asks for them.
+    pages
+        Its address over HTTP, for pictures: ``http://HOST:PORT``.
     """
 
-    def __init__(self, endpoint: str, replay: str | None = None, keys: Keys | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        replay: str | None = None,
+        keys: Keys | None = None,
+        pages: str | None = None,
+    ) -> None:
         self.label = endpoint
-        self._endpoint, self._replay, self._keys = endpoint, replay, keys
+        self._endpoint, self._replay, self._keys, self._pages = endpoint, replay, keys, pages
         self._closed = False
 
-    def heard(self) -> Generator[Heard]:
+    def heard(self) -> Generator[Heard | None]:
         """Listen."""
         before = None if self._replay is None else -HISTORY
         for message in listen(
@@ -190,49 +232,9 @@ class Publisher:
             yield Heard(message.stream, message, at_s=time.time())
 
     def picture(self, name: str) -> bytes | None:
-        """Give none: it sends messages only."""
-        return None
-
-    def close(self) -> None:
-        """End."""
-        self._closed = True
-
-
-class Daemon:
-    """A daemon, here or elsewhere, that says itself where its messages and pictures are.
-
-    Parameters
-    ----------
-    pages
-        Its address over HTTP, ``http://HOST:PORT``; it is asked until it answers.
-    keys
-        Where it asks for them.
-    """
-
-    def __init__(self, pages: str, keys: Keys | None = None) -> None:
-        self.label = pages
-        self._pages, self._keys = pages, keys
-        self._publisher: Publisher | None = None
-        self._closed = False
-
-    def heard(self) -> Generator[Heard]:
-        """Find out where it publishes, and listen there."""
-        fault = ""
-        while self._publisher is None and not self._closed:
-            try:
-                self._publisher = self._find()
-            except EndpointError as error:
-                if str(error) != fault:
-                    fault = str(error)
-                    log.warning("%s", fault)
-                    yield Heard(self.label, fault=fault)
-                time.sleep(LOOK_S)
-        yield Heard(self.label, fault="")
-        if self._publisher is not None:
-            yield from self._publisher.heard()
-
-    def picture(self, name: str) -> bytes | None:
-        """Ask it for a picture."""
+        """Ask for a picture, where it has pages."""
+        if self._pages is None:
+            return None
         with suppress(OSError):
             return fetch(f"{self._pages}/pictures/{quote(name, safe='')}")
         return None
@@ -240,25 +242,51 @@ class Daemon:
     def close(self) -> None:
         """End."""
         self._closed = True
-        if self._publisher is not None:
-            self._publisher.close()
 
-    def _find(self) -> Publisher:
-        """Ask it where its messages are."""
-        try:
-            about = json.loads(fetch(f"{self._pages}/about"))
-            endpoint, replay = about["detections"], about["replay"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            why = getattr(error, "reason", error)
-            cause = f"no daemon answers ({getattr(why, 'strerror', None) or why})"
-            remedy = "start it, or give the address of its life.http"
-            raise EndpointError(self._pages, cause, remedy) from error
-        if endpoint is None:
-            cause = "it publishes no messages"
-            raise EndpointError(self._pages, cause, "set publish.detections, and restart it")
-        host = urlsplit(self._pages).hostname or "127.0.0.1"
-        past = None if replay is None else _from_here(replay, host)
-        return Publisher(_from_here(endpoint, host), past, self._keys)
+
+class Awaited:
+    """A source that may not be there yet: it is looked for until it is.
+
+    Parameters
+    ----------
+    label
+        What to call it meanwhile.
+    find
+        Gives it; what it raises is told, and it is called again.
+    """
+
+    def __init__(self, label: str, find: Callable[[], Followed]) -> None:
+        self.label = label
+        self._find = find
+        self._found: Followed | None = None
+        self._closed = False
+
+    def heard(self) -> Generator[Heard | None]:
+        """Look for it, and follow it."""
+        fault = ""
+        while self._found is None and not self._closed:
+            try:
+                self._found = self._find()
+            except MlppaError as error:
+                if str(error) != fault:
+                    fault = str(error)
+                    log.warning("%s", fault)
+                    yield Heard(self.label, fault=fault)
+                yield None
+                time.sleep(LOOK_S)
+        yield Heard(self.label, fault="")
+        if self._found is not None:
+            yield from self._found.heard()
+
+    def picture(self, name: str) -> bytes | None:
+        """Ask it, once it is there."""
+        return None if self._found is None else self._found.picture(name)
+
+    def close(self) -> None:
+        """End."""
+        self._closed = True
+        if self._found is not None:
+            self._found.close()
 
 
 def follow(who: str, keys: Keys | None = None, replay: str | None = None) -> Followed:
@@ -275,23 +303,49 @@ def follow(who: str, keys: Keys | None = None, replay: str | None = None) -> Fol
     Raises
     ------
     ConfigError
-        It is none of these.
+        It is none of these. What only is not there yet is waited for.
     """
     if who.startswith(("http://", "https://")):
         if urlsplit(who).hostname is None:
             raise ConfigError(who, "names no host", "give one like http://127.0.0.1:9177")
-        return Daemon(who.rstrip("/"), keys)
+        return Awaited(who, lambda: _daemon(who.rstrip("/"), keys))
     if "://" in who:
         if fault := address_fault(who, bound=False):
             raise ConfigError(who, fault, ADDRESS_REMEDY)
         return Publisher(who, replay, keys)
     path = Path(who)
-    if path.is_file():
-        return Folder(DaemonConfig.load(path).output)
+    if path.is_file() and path.suffix == ".toml":
+        # one that is being edited must not take the page of the others away
+        return Awaited(who, lambda: Folder(DaemonConfig.load(path).output))
     if path.is_dir():
         return Folder(path)
-    remedy = "name an output folder, a daemon's configuration, or its http:// or tcp:// address"
-    raise ConfigError(who, "is not there", remedy)
+    remedy = "name an output folder, a daemon's *.toml, or its http:// or tcp:// address"
+    cause = "is neither a folder nor a *.toml" if path.exists() else "is not there"
+    raise ConfigError(who, cause, remedy)
+
+
+def _daemon(pages: str, keys: Keys | None) -> Publisher:
+    """Ask a daemon where its messages are.
+
+    Raises
+    ------
+    EndpointError
+        It does not answer, or publishes nothing.
+    """
+    try:
+        about = json.loads(fetch(f"{pages}/about"))
+        endpoint, replay = about["detections"], about["replay"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = getattr(error, "reason", error)
+        cause = f"no daemon answers ({getattr(why, 'strerror', None) or why})"
+        remedy = "start it, or give the address of its life.http"
+        raise EndpointError(pages, cause, remedy) from error
+    if endpoint is None:
+        cause = "it publishes no messages"
+        raise EndpointError(pages, cause, "set publish.detections, and restart it")
+    host = urlsplit(pages).hostname or "127.0.0.1"
+    past = None if replay is None else _from_here(replay, host)
+    return Publisher(_from_here(endpoint, host), past, keys, pages)
 
 
 def _from_here(endpoint: str, host: str) -> str:
@@ -301,19 +355,27 @@ def _from_here(endpoint: str, host: str) -> str:
     return endpoint
 
 
+class _NoRedirect(HTTPRedirectHandler):
+    """A daemon answers itself; elsewhere it sends nobody."""
+
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+
 def fetch(url: str) -> bytes:
     """Get a page of a daemon; no proxy stands between the machines of a telescope.
 
     Raises
     ------
     OSError
-        Where there is none.
+        Where there is none, or one of a size that no picture has.
     """
+    opener = build_opener(ProxyHandler({}), _NoRedirect)
     try:
-        with build_opener(ProxyHandler({})).open(url, timeout=PATIENCE_S) as answer:
-            content: bytes = answer.read()
-            return content
-    except URLError:
-        raise
-    except ValueError as error:
-        raise OSError(f"{url} is no address") from error
+        with opener.open(url, timeout=PATIENCE_S) as answer:
+            content: bytes = answer.read(MOST_BYTES + 1)
+    except (ValueError, HTTPException) as error:
+        raise OSError(f"{url}: {error}") from error
+    if len(content) > MOST_BYTES:
+        raise OSError(f"{url}: more than {MOST_BYTES} bytes")
+    return content

@@ -4,14 +4,15 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ..config import DaemonConfig
-from ..disk import make_folder, write_whole
-from ..sinks.journal import remove_journal
+from ..disk import write_whole
 from ..sources import open_source
+from .followed import Folder
 
 #: Name of its messages.
 STREAM = "live"
@@ -25,17 +26,43 @@ HEALTH_S = 1.0
 #: It may take so long to end.
 PATIENCE_S = 25.0
 
+_PROGRAM = "import sys; from mlppa.cli import main; sys.argv[1:] = ['run', sys.argv[1]]; main()"
+
+
+class Played(Folder):
+    """The output folder of a daemon of ours, whose end is told.
+
+    Parameters
+    ----------
+    path
+        The folder; its log is ``daemon.log``.
+    process
+        The daemon.
+    """
+
+    def __init__(self, path: Path, process: subprocess.Popen[bytes]) -> None:
+        super().__init__(path)
+        self.label = STREAM
+        self._log = path / "daemon.log"
+        self._process = process
+
+    def fault(self) -> str:
+        """Say that the daemon has ended, and what it said last."""
+        code = self._process.poll()
+        if code is None:
+            return ""
+        said = self._log.read_text(errors="replace").strip().splitlines()
+        return f"the daemon that plays ended ({code}): {said[-1] if said else 'without a word'}"
+
 
 @contextmanager
-def playing(recording: Path, output: Path) -> Generator[Path]:
-    """Play a recording again and again through a daemon; give its output folder.
+def playing(recording: Path) -> Generator[Played]:
+    """Play a recording again and again through a daemon, in a folder that goes with it.
 
     Parameters
     ----------
     recording
         A file of data.
-    output
-        For its configuration, journal, pictures and log.
 
     Raises
     ------
@@ -44,33 +71,30 @@ def playing(recording: Path, output: Path) -> Generator[Path]:
     """
     with closing(open_source([str(recording)])):
         pass  # what is wrong with it is told at once, not in a log
-    make_folder(output)
-    # another day: what it told before is not told again
-    remove_journal(output / f"{STREAM}.sqlite", STREAM)
-    config = output / "daemon.toml"
-    write_whole(config, settings(recording, output).encode())
-    DaemonConfig.load(config)
-    program = "import sys; from mlppa.cli import main; sys.argv[1:] = ['run', sys.argv[1]]; main()"
-    with (output / "daemon.log").open("wb") as log:
-        daemon = subprocess.Popen(
-            [sys.executable, "-c", program, str(config)], stderr=log, stdin=subprocess.DEVNULL
-        )
-    try:
-        yield output
-    finally:
-        daemon.send_signal(signal.SIGTERM)
+    with tempfile.TemporaryDirectory(prefix="mlppa-play-") as name:
+        folder = Path(name)
+        config = folder / "daemon.toml"
+        write_whole(config, settings(recording, folder).encode())
+        DaemonConfig.load(config)
+        with (folder / "daemon.log").open("wb") as log:
+            daemon = subprocess.Popen(
+                [sys.executable, "-c", _PROGRAM, str(config)], stderr=log, stdin=subprocess.DEVNULL
+            )
         try:
-            daemon.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            daemon.kill()
-            daemon.wait()
+            yield Played(folder, daemon)
+        finally:
+            daemon.send_signal(signal.SIGTERM)
+            try:
+                daemon.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait()
 
 
 def settings(recording: Path, output: Path) -> str:
     """Write the configuration of a daemon that plays a recording for ever."""
     uri = f"replay:{recording.resolve()}?loop=1"
-    return f"""# {recording} again and again, as a telescope would send it: mlppa run THIS
-stream = "{STREAM}"
+    return f"""stream = "{STREAM}"
 input = [{json.dumps(uri)}]
 output = {json.dumps(str(output.resolve()))}
 

@@ -1,16 +1,19 @@
 """What the browser gets: the page, its scripts, what is to be seen now, and pictures."""
 
 import gzip
+import ipaddress
 import json
+import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qs
 from wsgiref.types import StartResponse, WSGIEnvironment
 
+from ..web import host_port
 from .followed import Followed
+from .view import View
 
 #: Nothing is loaded from elsewhere, and no script stands in the page itself.
 POLICY = (
@@ -19,8 +22,11 @@ POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
-#: Names by which a page that binds to this machine alone may be called.
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+#: Streams that browsers have chosen and still look at: so many, asked for in this time.
+CHOICES, ASKED_S = 16, 10.0
+
+#: What is larger is sent packed.
+PACK_BYTES = 20_000
 
 type Content = tuple[str, bytes]
 
@@ -42,44 +48,61 @@ class Site:
 
     def __init__(self, followed: Sequence[Followed], bind: str) -> None:
         self._followed = followed
-        self._is_local = bind.rpartition(":")[0] in LOOPBACK
-        self._now = b"{}"
+        self._is_local = is_loopback(host_port(bind)[0])
+        self._now: dict[str | None, bytes] = {None: b"{}"}
+        self._asked_s: dict[str, float] = {}
         self._pages: dict[str, Callable[[], Content]] = {
             "/": lambda: (_HTML, page_file("index.html")),
             "/page.css": lambda: (_STYLE, page_file("page.css")),
             "/page.js": lambda: (_SCRIPT, page_file("page.js")),
             "/bokeh.js": lambda: (_SCRIPT, bokeh_script()),
             "/figures.json": lambda: (_JSON, figures_json()),
-            "/now.json": lambda: (_JSON, self._now),
             "/icon.svg": lambda: ("image/svg+xml", page_file("icon.svg")),
         }
 
-    def show(self, snapshot: dict[str, Any]) -> None:
-        """Give this from now on, from any thread."""
-        self._now = json.dumps(snapshot, allow_nan=False).encode()
+    def show(self, view: View, now_s: float) -> None:
+        """Give this from now on, from any thread: all, and what browsers have chosen."""
+        recent_s = time.monotonic() - ASKED_S
+        chosen = [name for name, asked_s in [*self._asked_s.items()] if asked_s > recent_s]
+        self._now = {
+            name: json.dumps(view.snapshot(now_s, name), allow_nan=False).encode()
+            for name in [None, *chosen]
+        }
 
     def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
-        path = unquote(environ.get("PATH_INFO", ""))
-        host = environ.get("HTTP_HOST", "").rpartition(":")[0] or environ.get("HTTP_HOST", "")
-        if self._is_local and host not in LOOPBACK:
+        path = environ.get("PATH_INFO", "")
+        if self._is_local and not is_loopback(_host(environ)):
             start("403 Forbidden", [("Content-Type", "text/plain")])
-            return [b"this page answers to 127.0.0.1 and localhost only: see --bind\n"]
+            return [b"this page answers to names of this machine only: see --bind\n"]
         headers = [("Content-Security-Policy", POLICY), ("X-Content-Type-Options", "nosniff")]
         if path.startswith("/pictures/"):
             return self._show(path.removeprefix("/pictures/"), headers, start)
-        give = self._pages.get(path)
-        if give is None:
+        if path == "/now.json":
+            kind, body = _JSON, self._snapshot(environ.get("QUERY_STRING", ""))
+        elif path in self._pages:
+            kind, body = self._pages[path]()
+        else:
             start("404 Not Found", [("Content-Type", "text/plain"), *headers])
             return [b"there is no such page\n"]
-        kind, body = give()
         keep = "max-age=3600" if path == "/bokeh.js" else "no-store"
         headers += [("Content-Type", kind), ("Cache-Control", keep)]
-        if path == "/bokeh.js" and "gzip" in environ.get("HTTP_ACCEPT_ENCODING", ""):
+        if len(body) > PACK_BYTES and "gzip" in environ.get("HTTP_ACCEPT_ENCODING", ""):
             headers.append(("Content-Encoding", "gzip"))
-            body = bokeh_script_packed()
+            body = bokeh_script_packed() if path == "/bokeh.js" else gzip.compress(body, 1)
         start("200 OK", [*headers, ("Content-Length", str(len(body)))])
         return [body]
+
+    def _snapshot(self, query: str) -> bytes:
+        """Give the snapshot of the stream that is asked for; till it is there, that of all."""
+        (name,) = parse_qs(query).get("stream", [""])[:1]
+        if name:
+            self._asked_s.pop(name, None)
+            self._asked_s[name] = time.monotonic()
+            while len(self._asked_s) > CHOICES:
+                self._asked_s.pop(next(iter(self._asked_s)), None)
+        now = self._now
+        return now.get(name) or now[None]
 
     def _show(
         self, asked: str, headers: list[tuple[str, str]], start: StartResponse
@@ -94,6 +117,20 @@ class Site:
         kept = ("Cache-Control", "max-age=3600")
         start("200 OK", [*headers, ("Content-Type", "image/png"), kept])
         return [content]
+
+
+def _host(environ: WSGIEnvironment) -> str:
+    """Give the name that the browser calls us, without the port."""
+    host: str = environ.get("HTTP_HOST", "")
+    return host.rpartition(":")[0] if host.rpartition("]")[2].count(":") else host
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address is that of this machine alone."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 @cache

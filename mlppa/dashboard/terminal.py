@@ -1,6 +1,7 @@
 """The essentials of the page in a terminal, as for a night over ssh."""
 
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ from textual.containers import Horizontal
 from textual.widgets import DataTable, Footer, Static
 from textual.worker import get_current_worker
 
+from ..errors import MlppaError
 from . import Followed, watch
 from .view import VERDICTS
 from .watched import BINS, BINS_A_DECADE, LOWEST
@@ -38,6 +40,11 @@ class Terminal(App[None]):
     ----------
     followed
         What it shows.
+
+    Attributes
+    ----------
+    error
+        What ended it; None where nobody but its user did.
     """
 
     TITLE = "mlppa"
@@ -55,6 +62,7 @@ class Terminal(App[None]):
     def __init__(self, followed: Sequence[Followed]) -> None:
         super().__init__()
         self._followed = followed
+        self.error: MlppaError | None = None
 
     def compose(self) -> ComposeResult:
         """Lay out."""
@@ -64,7 +72,7 @@ class Terminal(App[None]):
         with Horizontal(id="plots"):
             yield Static("", id="dt")
             yield Static("", id="sense")
-        yield DataTable(id="pulses", cursor_type="row")
+        yield DataTable(id="pulses", cursor_type="none")
         yield Footer()
 
     def on_mount(self) -> None:
@@ -80,13 +88,17 @@ class Terminal(App[None]):
 
     @work(thread=True)
     def follow(self) -> None:
-        """Take in messages, away from the screen."""
+        """Take in messages, away from the screen; what goes wrong ends it, and is kept."""
         worker = get_current_worker()
-        with closing(watch(self._followed, TELL_S)) as snapshots:
-            for snapshot in snapshots:
-                if worker.is_cancelled:
-                    return
-                self.call_from_thread(self.show, snapshot)
+        try:
+            with closing(watch(self._followed, TELL_S)) as views:
+                for view in views:
+                    if worker.is_cancelled:
+                        return
+                    self.call_from_thread(self.show, view.snapshot(time.time()))
+        except MlppaError as error:
+            self.error = error
+            self.call_from_thread(self.exit)
 
     def action_toggle_dark(self) -> None:
         """Change between light and dark."""
@@ -94,7 +106,7 @@ class Terminal(App[None]):
 
     def show(self, now: Mapping[str, Any]) -> None:
         """Show what is to be seen now."""
-        state = now["verdict"]["state"]
+        state = now["verdict"]
         large, sentence = VERDICTS[state]
         verdict = Text(f"{large}  ", style=f"bold {STYLES.get(state, '')}".strip())
         self.query_one("#verdict", Static).update(verdict.append(sentence, style="not bold"))

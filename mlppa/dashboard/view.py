@@ -1,6 +1,7 @@
 """What the page and the terminal show, made of the messages of any number of streams."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import cycle, pairwise
 from typing import Any
 
@@ -8,13 +9,20 @@ from ..metrics import FATES, INJECTED_SNRS
 from ..plots.detection import IMAGE
 from ..shares import wilson
 from ..wire import DetectionMessage, Message
-from .watched import BINS, BINS_A_DECADE, LOWEST, PAST_S, WORK, Watched
+from .watched import BINS_A_DECADE, HIGHEST, LOWEST, PAST_S, WORK, Key, Watched
 
-#: The worst first: what an operator must know of.
+#: The worst first: what an operator must know of. Who has ended hides nobody who lives.
 STATES = (
     *("no contact", "silent", "late", "insensitive", "waiting"),
-    *("stopping", "ended", "live", "recorded"),
+    *("stopping", "live", "recorded", "ended"),
 )
+
+#: How a state looks.
+LEVELS = {
+    **dict.fromkeys(("no contact", "silent", "late", "insensitive"), "bad"),
+    **dict.fromkeys(("waiting", "stopping", "ended", "recorded", "nothing"), "none"),
+    "live": "good",
+}
 
 #: What each means, in large letters, and in a sentence.
 VERDICTS = {
@@ -30,16 +38,17 @@ VERDICTS = {
     "nothing": ("NOTHING YET", "no message has come"),
 }
 
-#: Columns of the coverage, and detections and batches of all streams together.
-COLUMNS, PULSES, POINTS = 120, 12, 1500
+#: Columns of the coverage, detections and batches that are shown, and streams that are known.
+COLUMNS, PULSES, POINTS, STREAMS = 120, 12, 1500, 1000
 
-#: Colours that are told from each other with any colour vision (Okabe and Ito), on light and dark.
+#: Colours that are told from each other with any colour vision (Okabe and Ito).
 FATE_COLOURS = dict(zip(FATES, ("#009e73", "#e69f00", "#d55e00", "#cc79a7"), strict=True))
 MODEL_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+OTHER_COLOUR = "#888888"
 
 #: Columns of each plot.
 PLOTS: dict[str, tuple[str, ...]] = {
-    "dt": ("minutes", "ratio", "model", "stream", "colour"),
+    "dt": ("minutes", "drawn", "ratio", "model", "stream", "colour"),
     "histogram": ("left", "right", "share", "count", "model", "colour"),
     "stages": ("stage", "share"),
     "coverage": ("left", "right", "bottom", "top", "fate", "stream", "share", "colour"),
@@ -59,21 +68,25 @@ class View:
     ----------
     sources
         What they come from, as a person would call it.
+    began_s
+        Since when, in seconds since 1970: a source has a while to be heard.
     """
 
-    def __init__(self, sources: Sequence[str]) -> None:
+    def __init__(self, sources: Sequence[str], began_s: float) -> None:
         self.sources = list(sources)
         self.streams: dict[tuple[int, str], Watched] = {}
         self.faults: dict[str, str] = {}
+        self._began_s = began_s
 
     def take(self, source: int, message: Message, heard_s: float) -> None:
         """Learn from a message of a source."""
-        self._of(source, message.stream).take(message, heard_s)
+        if (one := self._of(source, message.stream)) is not None:
+            one.take(message, heard_s)
 
     def remember(self, source: int, pulses: Sequence[DetectionMessage]) -> None:
         """Take up pulses of before, of one stream, by time."""
-        if pulses:
-            self._of(source, pulses[0].stream).remember(pulses)
+        if pulses and (one := self._of(source, pulses[0].stream)) is not None:
+            one.remember(pulses)
 
     def forget(self, source: int, stream: str) -> None:
         """Forget a stream: its messages begin anew."""
@@ -85,93 +98,107 @@ class View:
         if fault:
             self.faults[thing] = fault
 
-    def _of(self, source: int, stream: str) -> Watched:
-        return self.streams.setdefault((source, stream), Watched(stream, source))
+    def _of(self, source: int, stream: str) -> Watched | None:
+        key = source, stream
+        if key not in self.streams:
+            if len(self.streams) >= STREAMS:
+                self.note("streams", f"more than {STREAMS} streams: the others are left out")
+                return None
+            self.streams[key] = Watched(stream, source)
+        return self.streams[key]
 
-    def snapshot(self, now_s: float) -> dict[str, Any]:
+    def snapshot(self, now_s: float, chosen: str | None = None) -> dict[str, Any]:
         """Give all that is shown, in plain values that JSON can hold.
 
         Parameters
         ----------
         now_s
             Seconds since 1970.
+        chosen
+            The stream whose plots and detections are wanted; those of all where there is none
+            of this name.
         """
+        self.streams = {k: one for k, one in self.streams.items() if not one.is_past(now_s)}
         every = self._named()
+        chosen = chosen if chosen in every else None
+        shown = every if chosen is None else {chosen: every[chosen]}
         states = {name: one.state(now_s) for name, one in every.items()}
-        worst = min(states.values(), key=STATES.index, default="nothing")
-        told = {name: one.described(now_s) for name, one in every.items()}
-        models = sorted({model for one in every.values() for model in one.histograms})
+        histograms = {name: one.total("dt", now_s) for name, one in shown.items()}
+        models = sorted({str(key[1]) for total in histograms.values() for key in total})
         colours = dict(zip(models, cycle(MODEL_COLOURS), strict=False))
         return {
             "now_s": now_s,
-            "sources": self.sources,
+            "chosen": chosen,
             "faults": list(self.faults.values()),
-            "verdict": {
-                "state": worst,
-                "streams": [name for name, state in states.items() if state == worst],
-            },
-            "streams": told,
-            "detections": list(self._pulses(every)),
+            "verdict": min((states[n] for n in shown), key=STATES.index, default="nothing"),
             "verdicts": VERDICTS,
+            "levels": LEVELS,
+            "past_minutes": PAST_S / 60,
             "image_box": IMAGE,
             "colours": {"model": colours, "fate": FATE_COLOURS},
+            "streams": {name: one.described(now_s) for name, one in every.items()},
+            "shown": list(shown),
+            "detections": list(_pulses(shown)),
             "plots": {
-                "dt": _dt(every, now_s, colours),
-                "histogram": _histogram(every, colours),
-                "stages": _stages(every),
-                "coverage": _coverage(every, now_s),
-                "completeness": _completeness(every),
+                "dt": _dt(shown, now_s, colours),
+                "histogram": _histogram(histograms.values(), colours),
+                "stages": _stages(shown),
+                "coverage": _coverage(shown, now_s),
+                "completeness": _completeness(shown, now_s),
             },
         }
 
     def _named(self) -> dict[str, Watched]:
-        """Give every stream a name of its own: with its source, where another is called so."""
+        """Give every stream a name of its own: with its source, where another is called so.
+
+        A source of which no stream is known stands for itself: it is not forgotten.
+        """
         names = [stream for _, stream in self.streams]
-        return {
+        every = {
             stream if names.count(stream) == 1 else f"{stream} ({self.sources[source]})": one
             for (source, stream), one in sorted(self.streams.items())
         }
+        heard = {source for source, _ in self.streams}
+        for number, label in enumerate(self.sources):
+            if number not in heard:
+                every[label] = Watched(label, number, heard_s=self._began_s, expected=True)
+        return every
 
-    def _pulses(self, every: dict[str, Watched]) -> Iterator[dict[str, Any]]:
-        """Give the latest detections of all streams, the last first."""
-        found = [(m, name, one.source) for name, one in every.items() for m in one.pulses]
-        found.sort(key=lambda item: item[0].created, reverse=True)
-        for message, name, source in found[:PULSES]:
-            told = message.model_dump(exclude={"listed", "schema_", "stream"})
-            yield told | {"stream": name, "source": source}
+
+def _pulses(every: dict[str, Watched]) -> Iterator[dict[str, Any]]:
+    """Give the latest detections, the last first."""
+    found = [(m, name, one.source) for name, one in every.items() for m in one.pulses]
+    found.sort(key=lambda item: item[0].created, reverse=True)
+    for message, name, source in found[:PULSES]:
+        told = message.model_dump(exclude={"listed", "schema_", "stream"})
+        yield told | {"stream": name, "source": source}
 
 
 def _dt(every: dict[str, Watched], now_s: float, colours: dict[str, str]) -> Columns:
     """Give dT over its budget along the clock."""
     room = max(POINTS // max(len(every), 1), 1)
-    rows = [
-        (
-            (batch.at_s - one.newest_s(now_s)) / 60,
-            batch.ratio,
-            batch.model,
-            name,
-            colours[batch.model],
-        )
-        for name, one in every.items()
-        for batch in [*one.batches][-room:]
-        if one.newest_s(now_s) - batch.at_s < PAST_S
-    ]
+    rows = []
+    for name, one in every.items():
+        for batch in [*one.batches][-room:]:
+            ago_s = one.newest_s(now_s) - batch.at_s
+            if ago_s < PAST_S:
+                colour = colours.get(batch.model, OTHER_COLOUR)
+                drawn = min(max(batch.ratio, 10.0**LOWEST), 10.0**HIGHEST)
+                rows.append((-ago_s / 60, drawn, batch.ratio, batch.model, name, colour))
     return _columns("dt", rows)
 
 
-def _histogram(every: dict[str, Watched], colours: dict[str, str]) -> Columns:
+def _histogram(totals: Iterable[Counter[Key]], colours: dict[str, str]) -> Columns:
     """Give how often dT was so and so much of its budget, by model: those of all streams."""
-    sums: dict[str, list[int]] = {}
-    for one in every.values():
-        for model, counts in one.histograms.items():
-            into = sums.setdefault(model, [0] * BINS)
-            sums[model] = [a + b for a, b in zip(into, counts, strict=True)]
+    total = sum(totals, Counter[Key]())
+    sums: Counter[str] = Counter()
+    for (_, model, _), count in total.items():
+        sums[str(model)] += count
     rows = []
-    for model, counts in sorted(sums.items()):
-        for number, count in enumerate(counts):
-            if count:
-                left, right = (10 ** (LOWEST + (number + n) / BINS_A_DECADE) for n in (0, 1))
-                rows.append((left, right, count / sum(counts), count, model, colours[model]))
+    for (_, model, number), count in sorted(total.items()):
+        left, right = (10 ** (LOWEST + (int(number) + n) / BINS_A_DECADE) for n in (0, 1))
+        name = str(model)
+        rows.append((left, right, count / sums[name], round(count), name, colours[name]))
     return _columns("histogram", rows)
 
 
@@ -213,13 +240,13 @@ def _coverage(every: dict[str, Watched], now_s: float) -> Columns:
     return _columns("coverage", rows)
 
 
-def _completeness(every: dict[str, Watched]) -> Columns:
+def _completeness(every: dict[str, Watched], now_s: float) -> Columns:
     """Give the part of the synthetic pulses that was found, by S/N, and where it may lie."""
     rows = []
+    total = sum((one.total("injected", now_s) for one in every.values()), Counter[Key]())
     edges = [*INJECTED_SNRS, 2 * INJECTED_SNRS[-1]]
     for low, high in pairwise(edges):
-        found = sum(one.injected[low, True] for one in every.values())
-        missed = sum(one.injected[low, False] for one in every.values())
+        found, missed = (round(total["injected", low, fate]) for fate in (True, False))
         if of := found + missed:
             least, most = wilson(found, of, SIGMA)
             middle = (max(low, INJECTED_SNRS[1] - 1) * high) ** 0.5

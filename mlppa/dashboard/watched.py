@@ -11,14 +11,16 @@ from ..metrics import FATES, INJECTED_SNRS
 from ..watchdog import THREADS
 from ..wire import CoverageMessage, DetectionMessage, HealthMessage, InjectionMessage, Message
 
-#: What is shown of the past, in seconds: by the clock of live streams, by that of the sky else.
-PAST_S = 600
+#: What is drawn of the past, and what is counted of it, in seconds: by the clock of live
+#: streams. Of a search of files all counts.
+PAST_S, COUNTED_S = 600, 3600
 
-#: Batches whose dT is remembered, and detections.
+#: Batches whose dT is drawn, and detections that are remembered.
 BATCHES, PULSES = 1500, 60
 
-#: Where nothing is heard for so long, and health was told before, there is no contact.
-CONTACT_S = 30.0
+#: Where nothing is heard for so long, or for some times as long as health is told apart, there
+#: is no contact. Who has ended is forgotten after a while.
+CONTACT_S, CONTACT_TIMES, FORGET_S = 30.0, 2.5, 3600.0
 
 #: Stages that must keep pace, those of a thread side by side; others wait for the sky.
 WORK = tuple(stage for stages in THREADS.values() for stage in stages)
@@ -26,6 +28,9 @@ WORK = tuple(stage for stages in THREADS.values() for stage in stages)
 #: Bins of dT over the budget: so many to a decade, from 10^LOWEST to 10^HIGHEST.
 BINS_A_DECADE, LOWEST, HIGHEST = 5, -6, 1
 BINS = (HIGHEST - LOWEST) * BINS_A_DECADE
+
+#: What is counted: its kind, and what tells it apart.
+type Key = tuple[str | int | bool, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +55,24 @@ class Watched:
         Of the stream.
     source
         Number of the source that it comes from.
+    heard_s
+        When it was heard of, or waited for first.
+    expected
+        True for a source of which no stream is known yet.
     """
 
     name: str
     source: int
-    health: HealthMessage | None = None
     heard_s: float = 0.0
+    expected: bool = False
+    health: HealthMessage | None = None
     #: Where the sky ends that was looked at.
     end_s: float | None = None
     sky_s: dict[int, list[float]] = field(default_factory=dict)
-    total_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(FATES, 0.0))
+    #: By the minute.
+    counted: dict[int, Counter[Key]] = field(default_factory=dict)
     batches: deque[Batch] = field(default_factory=lambda: deque(maxlen=BATCHES))
-    histograms: dict[str, list[int]] = field(default_factory=dict)
     pulses: deque[DetectionMessage] = field(default_factory=lambda: deque(maxlen=PULSES))
-    ids: deque[str] = field(default_factory=lambda: deque(maxlen=4 * PULSES))
-    injected: Counter[tuple[int, bool]] = field(default_factory=Counter)
-    found: int = 0
-    candidates: int = 0
     latest: CoverageMessage | None = None
 
     def take(self, message: Message, heard_s: float) -> None:
@@ -81,33 +87,51 @@ class Watched:
                 self.remember([message])
             case InjectionMessage() if message.found or message.reason != "not searched":
                 edge = max(snr for snr in INJECTED_SNRS if snr <= message.snr)
-                self.injected[edge, message.found] += 1
+                self._count(epoch_s(message.created), ("injected", edge, message.found))
             case _:
                 pass
 
     def remember(self, pulses: Iterable[DetectionMessage]) -> None:
-        """Take up pulses, each once."""
+        """Take up pulses, by their time; each comes once."""
         for pulse in pulses:
-            if pulse.id not in self.ids:
-                self.ids.append(pulse.id)
-                self.pulses.append(pulse)
-                self.found += not pulse.injected
+            self.pulses.append(pulse)
+            if not pulse.injected:
+                self._count(epoch_s(pulse.created), ("found",))
 
     def _look(self, message: CoverageMessage) -> None:
         seconds = (message.stop - message.start) * message.tsamp_s
         self.latest = message
-        self.candidates += message.candidates
         if self.is_live or self.end_s is None:
             self.end_s = epoch_s(message.created)
         else:
             self.end_s += seconds
         shares = [getattr(message, fate) * message.tsamp_s for fate in FATES]
+        at_s = epoch_s(message.created)
         for fate, share in zip(FATES, shares, strict=True):
-            self.total_s[fate] += share
+            self._count(at_s, ("sky", fate), share)
+        self._count(at_s, ("candidates",), message.candidates)
         if seconds > 0:
             self._spread(self.end_s - seconds, self.end_s, shares)
         if message.candidates and message.dt_s > 0 and message.budget_s > 0:
-            self._time(message.dt_s / message.budget_s, message.model or "unknown")
+            self._time(at_s, message.dt_s / message.budget_s, message.model or "unknown")
+
+    def _count(self, at_s: float, key: Key, amount: float = 1) -> None:
+        minute = math.floor(at_s / 60)
+        self.counted.setdefault(minute, Counter())
+        # those that were begun first go first: a clock may be set back
+        while self.is_live and len(self.counted) > COUNTED_S / 60 + 2:
+            del self.counted[next(iter(self.counted))]
+        # a float is as good to a Counter as a whole number
+        self.counted[minute][key] += amount  # type: ignore[assignment]
+
+    def total(self, kind: str, now_s: float) -> Counter[Key]:
+        """Add up what was counted of a kind: of live streams in the last hour."""
+        since = (now_s - COUNTED_S) / 60 if self.is_live else -math.inf
+        total: Counter[Key] = Counter()
+        for minute, counts in self.counted.items():
+            if minute >= since:
+                total.update({key: n for key, n in counts.items() if key[0] == kind})
+        return total
 
     def _spread(self, start_s: float, stop_s: float, shares: list[float]) -> None:
         """Lay sky into bins of a second, and let go of what is long past."""
@@ -116,13 +140,14 @@ class Watched:
             bins = self.sky_s.setdefault(second, [0.0] * len(FATES))
             for number, share in enumerate(shares):
                 bins[number] += share * part / (stop_s - start_s)
-        while len(self.sky_s) > 2 * PAST_S:
-            del self.sky_s[min(self.sky_s)]
+        if len(self.sky_s) > 2 * PAST_S:
+            for second in [s for s in self.sky_s if not stop_s - PAST_S - 1 < s <= stop_s]:
+                del self.sky_s[second]
 
-    def _time(self, ratio: float, model: str) -> None:
+    def _time(self, at_s: float, ratio: float, model: str) -> None:
         self.batches.append(Batch(self.end_s or 0.0, ratio, model))
         at = math.floor((math.log10(ratio) - LOWEST) * BINS_A_DECADE)
-        self.histograms.setdefault(model, [0] * BINS)[min(max(at, 0), BINS - 1)] += 1
+        self._count(at_s, ("dt", model, min(max(at, 0), BINS - 1)))
 
     @property
     def is_live(self) -> bool:
@@ -131,11 +156,19 @@ class Watched:
 
     def state(self, now_s: float) -> str:
         """Give its state: what it says of itself, unless it says nothing any more."""
+        quiet_s = now_s - self.heard_s
         if self.health is None:
+            if self.expected:
+                return "no contact" if quiet_s > CONTACT_S / 3 else "waiting"
             return "recorded"
-        if self.health.state == "stopping" and now_s - self.heard_s > CONTACT_S / 3:
+        if self.health.state == "stopping" and quiet_s > CONTACT_S / 3:
             return "ended"
-        return "no contact" if now_s - self.heard_s > CONTACT_S else self.health.state
+        patience_s = max(CONTACT_S, CONTACT_TIMES * (self.health.every_s or 0.0))
+        return "no contact" if quiet_s > patience_s else self.health.state
+
+    def is_past(self, now_s: float) -> bool:
+        """Whether it ended so long ago that nobody asks for it."""
+        return self.state(now_s) == "ended" and now_s - self.heard_s > FORGET_S
 
     def newest_s(self, now_s: float) -> float:
         """Give where its time axis ends."""
@@ -152,19 +185,21 @@ class Watched:
     def described(self, now_s: float) -> dict[str, Any]:
         """Describe it in plain values, for the page."""
         health, latest = self.health, self.latest
+        sky = self.total("sky", now_s)
         told = {
             "state": self.state(now_s),
             "heard_s": round(now_s - self.heard_s, 1),
-            "found": self.found,
-            "candidates": self.candidates,
-            "injected": self.injected.total(),
-            "sky_s": {fate: round(s, 3) for fate, s in self.total_s.items()},
+            "found": round(self.total("found", now_s)["found",]),
+            "candidates": round(self.total("candidates", now_s)["candidates",]),
+            "injected": round(self.total("injected", now_s).total()),
+            "sky_s": {fate: round(sky["sky", fate], 3) for fate in FATES},
             "threshold": latest.threshold if latest else None,
             "masked_channels": latest.masked_channels / latest.nchans if latest else None,
         }
         if health is not None:
             wanted = {"ratio", "latency_s", "rung", "rungs", "rung_name", "news", "quiet_s"}
             wanted |= {"recovered", "queues", "failing", "dt_s", "budget_s", "uptime_s"}
+            wanted |= {"backlog_s"}
             told |= health.model_dump(include=wanted)
         return told
 

@@ -1,6 +1,7 @@
 """What is known of one stream, and what it says of itself."""
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -93,6 +94,10 @@ class Beam:
             STEPS.labels(stream=name, way=way)
         for fate in FATES:
             SKY_SECONDS.labels(stream=name, fate=fate)
+        for metric in (RATIO, RUNG):
+            metric.labels(stream=name)
+        # until enough pulses were put in it is no number, and no rule compares with it
+        RECOVERED.labels(stream=name).set(math.nan)
 
     def take(self, told: Told) -> list[Message]:
         """Journal and send what a stream tells; give the messages that are new."""
@@ -226,6 +231,8 @@ class Beam:
             + (["journal"] if self.publisher.fault is not None else []),
             uptime_s=round(time.monotonic() - self._began_s, 3),
             created=now(),
+            backlog_s=round(self._backlog_s(), 3),
+            every_s=self._config.life.health_every_s,
         )
 
     @property
@@ -290,8 +297,7 @@ class Beam:
     def _backlog_s(self) -> float:
         if self.observation is None:
             return 0.0
-        stop = self._report.coverage.stop if self._report else None
-        return 0.0 if stop is None else self.observation.backlog_s(stop)
+        return self.observation.backlog_s(self._report.coverage.stop if self._report else None)
 
     def _count_injections(self, report: Report) -> None:
         for one in report.injections:
@@ -320,6 +326,10 @@ class Beam:
             return "silent", "no data come; is the sender there?"
         if self._watchdog is not None and self._watchdog.late:
             return "late", f"{self._watchdog.ratio:.0%} of real time is needed"
+        # of a batch that does not end the watchdog hears nothing
+        backlog_s = self._backlog_s()
+        if backlog_s > self._config.watchdog.queue_s / 2:
+            return "late", f"{backlog_s:.1f} s of sky wait"
         if self.recovered is not None and self.recovered < self._config.inject.alert_below:
             found = f"{self.recovered:.0%} of the latest synthetic pulses"
             return "insensitive", f"only {found} are found"

@@ -136,6 +136,27 @@ class JournalReader:
         """The number that the next new message will bear."""
         return int(self._of_run("next_seq"))
 
+    @property
+    def run(self) -> int:
+        """The number of the latest run."""
+        return int(self._of_run("run"))
+
+    @property
+    def first_of_run(self) -> int:
+        """The number of the first published message of the latest run, or of the next one."""
+        query = f"SELECT min(seq) FROM message WHERE run = {_LATEST}"
+        with _explained(self.path):
+            (seq,) = self._database.execute(query).fetchone()
+        return self.next_seq if seq is None else int(seq)
+
+    @property
+    def is_of_a_daemon(self) -> bool:
+        """Whether it holds the health of a stream: what searches files tells none."""
+        query = "SELECT EXISTS (SELECT 1 FROM message WHERE kind = 'health')"
+        with _explained(self.path):
+            (there,) = self._database.execute(query).fetchone()
+        return bool(there)
+
     def since(self, seq: int, limit: int) -> list[tuple[int, bytes]]:
         """Give numbers and bytes of the first ``limit`` published messages from ``seq`` on."""
         query = "SELECT seq, body FROM message WHERE stream = ? AND seq >= ? ORDER BY seq LIMIT ?"

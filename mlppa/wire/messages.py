@@ -1,8 +1,9 @@
 """The fields of every message, one model each: the only place where they stand."""
 
+from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 STREAM_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
@@ -15,7 +16,14 @@ LARGEST_INTEGER = 2**53 - 1
 REPLAY_LIMIT = 1000
 
 type Stream = Annotated[str, Field(pattern=STREAM_PATTERN)]
-type Created = Annotated[str, Field(pattern=CREATED_PATTERN)]
+
+
+def _is_date(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+type Created = Annotated[str, Field(pattern=CREATED_PATTERN), AfterValidator(_is_date)]
 type Integer = Annotated[int, Field(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
 type Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 type Seq = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
@@ -309,6 +317,10 @@ class HealthMessage(_Message):
     """Seconds since the program started."""
     created: Created
     """When this message was written, ISO 8601, UTC."""
+    backlog_s: NotNegative | None = None
+    """Sky that came and is not searched, seconds; null in messages older than this field."""
+    every_s: Positive | None = None
+    """The next one comes within so many seconds; null, likewise."""
 
 
 type Message = DetectionMessage | CoverageMessage | InjectionMessage | HealthMessage

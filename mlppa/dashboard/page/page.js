@@ -2,12 +2,10 @@
 // in as text, never as markup.
 "use strict";
 
-const LEVELS = {
-  live: "good", recorded: "none", waiting: "none", ended: "none", stopping: "warn",
-  late: "bad", silent: "bad", insensitive: "bad", "no contact": "bad", nothing: "none",
-};
-const ASK_MS = 1000;
-// The gauge ends at one and a half times real time.
+const ASK_MS = 1000, PATIENCE_MS = 4000;
+// Nothing new for so long: what is on the page is old.
+const OLD_MS = 6000;
+// The gauge ends at one and a half times real time; its mark stands there in the style sheet.
 const GAUGE_END = 1.5;
 // A picture is drawn after its message: it is asked for so often, so far apart.
 const TRIES = 8, TRY_MS = 1500;
@@ -15,6 +13,8 @@ const TRIES = 8, TRY_MS = 1500;
 const $ = (id) => document.getElementById(id);
 let chosen = null;
 let latest = null;
+let newAt = performance.now();
+let complaint = "";
 
 function make(tag, text, attributes = {}) {
   const node = document.createElement(tag);
@@ -30,7 +30,25 @@ function fill(node, nodes, key) {
   node.replaceChildren(...nodes);
 }
 
-function level(node, state) { node.dataset.level = LEVELS[state] ?? "none"; }
+// The same for a list of things: who stays keeps its node, and with it the focus.
+function fillList(node, things, nameOf, build) {
+  const old = new Map([...node.children].map((child) => [child.dataset.name, child]));
+  const nodes = things.map((thing) => {
+    const name = nameOf(thing);
+    const child = old.get(name) ?? build(thing);
+    child.dataset.name = name;
+    return child;
+  });
+  const same = nodes.length === node.children.length && nodes.every((child, n) => child === node.children[n]);
+  if (same) return;
+  for (const child of [...node.children]) if (!nodes.includes(child)) child.remove();
+  nodes.forEach((child, n) => { if (node.children[n] !== child) node.insertBefore(child, node.children[n] ?? null); });
+}
+
+const level = (node, state) => { node.dataset.level = latest.levels[state] ?? "none"; };
+const isBad = (state) => latest.levels[state] === "bad";
+// Of a stream that is gone the last words are no news.
+const speaks = (one) => one.ratio !== undefined && !["no contact", "ended"].includes(one.state);
 
 const percent = (x) => `${(100 * x).toFixed(x > 0 && x < 0.1 ? 1 : 0)}\u00a0%`;
 const digits = (x) => String(Number(x.toPrecision(2)));
@@ -44,31 +62,26 @@ function ago(s) {
   return s < 172800 ? `${Math.round(s / 3600)} h ago` : `${Math.round(s / 86400)} days ago`;
 }
 
-function shown(now) {
-  const every = Object.entries(now.streams);
-  return chosen in now.streams ? every.filter(([name]) => name === chosen) : every;
+function choose(name) {
+  chosen = chosen === name ? null : name;
+  ask();
 }
 
 function showStreams(now) {
   const names = Object.keys(now.streams);
-  const key = JSON.stringify(names);
-  const nodes = names.map((name) => {
+  fillList($("streams"), names, (name) => name, (name) => {
     const button = make("button", name, { type: "button", "data-stream": name });
-    button.addEventListener("click", () => { chosen = chosen === name ? null : name; show(latest); });
+    button.addEventListener("click", () => choose(name));
     return button;
   });
-  fill($("streams"), nodes, key);
   for (const button of $("streams").children) {
-    const one = now.streams[button.dataset.stream];
+    const name = button.dataset.stream, one = now.streams[name];
     level(button, one.state);
-    button.setAttribute("aria-pressed", String(chosen === button.dataset.stream));
+    button.setAttribute("aria-pressed", String(now.chosen === name));
+    const words = isBad(one.state) ? `${name}: ${one.state}` : name;
+    if (button.textContent !== words) button.textContent = words;
     button.title = `${one.state}${one.news ? `: ${one.news}` : ""}`;
   }
-}
-
-function worst(of) {
-  const order = ["no contact", "silent", "late", "insensitive", "waiting", "stopping", "ended", "live", "recorded"];
-  return of.map(([, one]) => one.state).sort((a, b) => order.indexOf(a) - order.indexOf(b))[0] ?? "nothing";
 }
 
 function who(of, state) {
@@ -77,49 +90,55 @@ function who(of, state) {
 }
 
 function showPace(now, of) {
-  const state = chosen in now.streams ? worst(of) : now.verdict.state;
-  $("verdict").textContent = now.verdicts[state][0];
+  const state = now.verdict;
+  const [large, sentence] = now.verdicts[state];
+  if ($("verdict").textContent !== large) $("verdict").textContent = large;
   level($("verdict"), state);
-  const live = of.filter(([, one]) => one.ratio !== undefined);
+  const live = of.filter(([, one]) => speaks(one));
   const ratio = Math.max(0, ...live.map(([, one]) => one.ratio));
+  const backlog = Math.max(0, ...live.map(([, one]) => one.backlog_s ?? 0));
   const gauge = document.querySelector(".gauge");
-  gauge.dataset.level = ratio > 1 ? "bad" : ratio > 0.8 ? "warn" : "good";
+  gauge.dataset.level = ratio > 1 || state === "late" ? "bad" : ratio > 0.8 ? "warn" : "good";
   gauge.firstElementChild.style.width = `${Math.min(100, (100 * ratio) / GAUGE_END)}%`;
   gauge.hidden = !live.length;
-  const latency = Math.max(0, ...live.map(([, one]) => one.latency_s ?? 0));
-  const down = live.filter(([, one]) => one.rung > 0).map(([name, one]) => `${name}: ${one.rung_name}`);
-  const line = live.length
-    ? [`needs ${percent(ratio)} of real time`, `latency ${seconds(latency)}`, ...down]
-    : [now.verdicts[state][1]];
-  if (LEVELS[state] === "bad") line.unshift(`${who(of, state)}: ${now.verdicts[state][1]}`);
+  const line = [];
+  if (isBad(state)) line.push(`${who(of, state)}: ${sentence}`);
+  if (live.length) line.push(`needs ${percent(ratio)} of real time`);
+  else if (!isBad(state)) line.push(sentence);
+  const latencies = live.map(([, one]) => one.latency_s).filter((x) => x !== null);
+  if (latencies.length) line.push(`latency ${seconds(Math.max(...latencies))}`);
+  if (backlog > 1) line.push(`${seconds(backlog)} of sky wait`);
+  line.push(...live.filter(([, one]) => one.rung > 0).map(([name, one]) => `${name}: ${one.rung_name}`));
   $("pace-line").textContent = line.join(" · ");
 }
 
 function showSense(of) {
-  const known = of.map(([, one]) => one.recovered).filter((x) => x !== null && x !== undefined);
+  const known = of.filter(([, one]) => speaks(one)).map(([, one]) => one.recovered).filter((x) => x !== null);
   const node = $("recovered");
   node.textContent = known.length ? percent(Math.min(...known)) : "–";
   node.dataset.level = !known.length ? "none" : Math.min(...known) < 0.5 ? "bad" : Math.min(...known) < 0.8 ? "warn" : "good";
   const gone = (fate) => of.reduce((sum, [, one]) => sum + one.sky_s[fate], 0);
-  const all = ["searched", "masked", "missing", "shed"].reduce((sum, fate) => sum + gone(fate), 0);
+  const all = Object.keys(latest.colours.fate).reduce((sum, fate) => sum + gone(fate), 0);
   const masked = Math.max(0, ...of.map(([, one]) => one.masked_channels ?? 0));
   const thresholds = of.map(([, one]) => one.threshold).filter((x) => x);
   const put = of.reduce((sum, [, one]) => sum + one.injected, 0);
   const line = [known.length ? "of clear pulses put in" : put ? `${put} pulses put in: too few to tell` : "no pulses are put in"];
   if (thresholds.length) line.push(`S/N from ${Math.max(...thresholds)}`);
-  if (all) line.push(`${percent(gone("searched") / all)} of the sky searched`);
+  if (all) line.push(`${percent(gone("searched") / all)} of the sky searched${hour(of)}`);
   line.push(`${percent(masked)} of the band masked`);
   $("sense-line").textContent = line.join(" · ");
 }
 
+// Of live streams the last hour counts, of recorded ones all.
+const hour = (of) => (of.some(([, one]) => one.ratio !== undefined) ? " in the last hour" : "");
+
 function showFound(now, of) {
-  const names = of.map(([name]) => name);
-  const real = now.detections.filter((one) => !one.injected && names.includes(one.stream));
-  $("count").textContent = String(of.reduce((sum, [, one]) => sum + one.found, 0));
-  const last = real[0];
-  $("found-line").textContent = last
-    ? `pulses; last: DM ${last.dm.toFixed(1)}, S/N ${last.snr.toFixed(1)}, ${ago(now.now_s - Date.parse(last.created) / 1000)}`
-    : "pulses";
+  const last = now.detections.find((one) => !one.injected);
+  const count = of.reduce((sum, [, one]) => sum + one.found, 0);
+  $("count").textContent = String(count);
+  const when = last && ago(now.now_s - Date.parse(last.created) / 1000);
+  const words = `${count === 1 ? "pulse" : "pulses"}${hour(of)}`;
+  $("found-line").textContent = last ? `${words} · last: DM ${last.dm.toFixed(1)}, S/N ${last.snr.toFixed(1)}, ${when}` : words;
 }
 
 function thumb(one) {
@@ -147,23 +166,23 @@ function picture(frame, one, tries) {
 
 const address = (one) => `pictures/${one.source}/${encodeURIComponent(one.image)}`;
 
-function showCards(now, of) {
-  const names = of.map(([name]) => name);
-  const found = now.detections.filter((one) => names.includes(one.stream));
-  const nodes = found.map((one) => {
-    const button = make("button", null, { type: "button", "data-id": one.id, "data-injected": String(one.injected) });
-    const words = make("span", null, { class: "card" });
-    words.append(make("b", `DM ${one.dm.toFixed(1)}`), make("br"), `S/N ${one.snr.toFixed(1)}`, make("br"), `p ${one.probability.toFixed(3)}`);
-    const where = one.injected ? "put in" : one.known_source ?? (one.source_name || "sky");
-    words.append(make("small", `${one.stream}: ${where}`));
-    button.append(thumb(one), words);
-    button.addEventListener("click", () => open(one));
-    const item = make("li");
-    item.append(button);
-    return item;
-  });
-  if (!nodes.length) nodes.push(make("li", "none so far", { class: "empty" }));
-  fill($("cards"), nodes, JSON.stringify(found.map((one) => [one.id, one.stream])));
+function card(one) {
+  const button = make("button", null, { type: "button", "data-id": one.id, "data-injected": String(one.injected) });
+  const words = make("span", null, { class: "card" });
+  words.append(make("b", `DM ${one.dm.toFixed(1)}`), make("br"), `S/N ${one.snr.toFixed(1)}`, make("br"), `p ${one.probability.toFixed(3)}`);
+  const where = one.injected ? "put in" : one.known_source ?? (one.source_name || "sky");
+  words.append(make("small", `${one.stream}: ${where}`));
+  button.append(thumb(one), words);
+  button.addEventListener("click", () => open(one));
+  const item = make("li");
+  item.append(button);
+  return item;
+}
+
+function showCards(now) {
+  const things = now.detections.length ? now.detections : [null];
+  const nameOf = (one) => (one ? JSON.stringify([one.source, one.stream, one.id]) : "none");
+  fillList($("cards"), things, nameOf, (one) => (one ? card(one) : make("li", "none so far", { class: "empty" })));
 }
 
 function open(one) {
@@ -177,7 +196,7 @@ function open(one) {
 }
 
 function showNow(of) {
-  const timed = of.map(([, one]) => one).filter((one) => one.budget_s > 0);
+  const timed = of.map(([, one]) => one).filter((one) => speaks(one) && one.budget_s > 0);
   timed.sort((a, b) => b.dt_s / b.budget_s - a.dt_s / a.budget_s);
   const [one] = timed;
   $("dt-now").textContent = one ? `now ${seconds(one.dt_s)} of ${seconds(one.budget_s)}` : "";
@@ -206,67 +225,68 @@ function key(id, colours) {
 
 const model = (name) => Bokeh.documents.map((one) => one.get_model_by_name(name)).find((one) => one);
 
-function only(columns) {
-  if (chosen === null || !columns.stream) return columns;
-  const kept = columns.stream.map((name, n) => [name, n]).filter(([name]) => name === chosen).map(([, n]) => n);
-  return Object.fromEntries(Object.entries(columns).map(([name, values]) => [name, kept.map((n) => values[n])]));
-}
-
 function showPlots(now) {
   for (const [name, columns] of Object.entries(now.plots)) {
     const source = model(name);
-    if (source) source.data = only(columns);
+    if (source) source.data = columns;
   }
-  const streams = Object.keys(now.streams);
   const figure = model("figure coverage");
   if (!figure) return;
-  const rows = chosen in now.streams ? [streams.indexOf(chosen)] : streams.map((_, n) => n);
-  figure.y_range.setv({ start: (rows[0] ?? 0) - 0.5, end: (rows.at(-1) ?? 0) + 0.5 });
+  const rows = now.shown;
+  figure.y_range.setv({ start: -0.5, end: Math.max(rows.length, 1) - 0.5 });
   const axis = model("streams");
-  const some = rows.length > 16 ? [] : rows;
+  const some = rows.length > 16 ? [] : rows.map((_, n) => n);
   if (axis.ticker.ticks.join() !== some.join()) axis.ticker.ticks = some;
-  const labels = new Map(some.map((n) => [n, streams[n].length > 14 ? `${streams[n].slice(0, 13)}…` : streams[n]]));
+  const labels = new Map(some.map((n) => [n, rows[n].length > 14 ? `${rows[n].slice(0, 13)}…` : rows[n]]));
   if ([...labels.values()].join("\n") !== [...axis.major_label_overrides.values()].join("\n")) axis.major_label_overrides = labels;
-  const start = Math.max(-10, Math.min(...now.plots.coverage.left, -1 / 6));
+  const start = Math.max(-now.past_minutes, Math.min(...now.plots.coverage.left, -1 / 6));
   for (const name of ["coverage", "dt"]) model(`figure ${name}`).x_range.start = start;
 }
 
 function show(now) {
-  if (!now || !now.streams) return;
+  if (!now.streams) return;
+  if (now.now_s !== latest?.now_s) newAt = performance.now();
   latest = now;
-  const of = shown(now);
+  const of = Object.entries(now.streams).filter(([name]) => now.shown.includes(name));
   showStreams(now);
   showPace(now, of);
   showSense(of);
   showFound(now, of);
-  showCards(now, of);
+  showCards(now);
   showQueues(of);
   showNow(of);
   key("key-fate", now.colours.fate);
   key("key-model", now.colours.model);
   showPlots(now);
   $("clock").textContent = `${new Date(1000 * now.now_s).toISOString().slice(0, 19).replace("T", " ")} UTC`;
-  document.title = `${now.verdicts[now.verdict.state][0]} – mlppa`;
+  document.title = `${now.verdicts[now.verdict][0]} – mlppa`;
 }
 
-function trouble(text) {
-  $("trouble").textContent = text;
-  $("trouble").hidden = !text;
+// Whatever became of the last question: what stands here may be old.
+function look() {
+  const old = performance.now() - newAt > OLD_MS;
+  document.documentElement.dataset.old = String(old);
+  const words = old ? `${complaint || "mlppa dashboard stands still"}: what is here is old` : (latest?.faults ?? []).join("; ");
+  if ($("trouble").textContent !== words) $("trouble").textContent = words;
+  $("trouble").hidden = !words;
+}
+
+async function fetched() {
+  const query = chosen === null ? "" : `?stream=${encodeURIComponent(chosen)}`;
+  try {
+    const answer = await fetch(`now.json${query}`, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
+    complaint = "";
+    return await answer.json();
+  } catch (error) {
+    complaint = "mlppa dashboard does not answer";
+    return null;
+  }
 }
 
 async function ask() {
-  try {
-    const answer = await fetch("now.json", { cache: "no-store" });
-    const now = await answer.json();
-    trouble(now.faults?.length ? now.faults.join("; ") : "");
-    if (now.now_s && Date.now() / 1000 - now.now_s > 10) trouble("mlppa dashboard stands still: what is here is old");
-    show(now);
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    trouble("mlppa dashboard does not answer: what is here is old");
-  } finally {
-    setTimeout(ask, ASK_MS);
-  }
+  const now = await fetched();
+  if (now) show(now);
+  look();
 }
 
 // Bokeh draws on a canvas, which knows nothing of style sheets.
@@ -289,6 +309,7 @@ function paint() {
 function setTheme(name) {
   document.documentElement.dataset.theme = name;
   $("theme").textContent = name === "dark" ? "light" : "dark";
+  $("theme").setAttribute("aria-label", `Show it ${$("theme").textContent}`);
   paint();
 }
 
@@ -302,7 +323,9 @@ async function begin() {
   $("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
   $("detail").addEventListener("click", (event) => { if (event.target === $("detail")) $("detail").close(); });
   document.documentElement.dataset.ready = "true";
-  ask();
+  await ask();
+  setInterval(ask, ASK_MS);
+  setInterval(look, ASK_MS);
 }
 
 begin();
