@@ -57,9 +57,9 @@ function seconds(s) {
   return s < 100 ? `${digits(s)}\u00a0s` : `${Math.round(s / 60)}\u00a0min`;
 }
 function ago(s) {
-  if (s < 90) return `${Math.max(0, Math.round(s))} s ago`;
-  if (s < 5400) return `${Math.round(s / 60)} min ago`;
-  return s < 172800 ? `${Math.round(s / 3600)} h ago` : `${Math.round(s / 86400)} days ago`;
+  if (s < 90) return `${Math.max(0, Math.round(s))}\u00a0s\u00a0ago`;
+  if (s < 5400) return `${Math.round(s / 60)}\u00a0min\u00a0ago`;
+  return s < 172800 ? `${Math.round(s / 3600)}\u00a0h\u00a0ago` : `${Math.round(s / 86400)}\u00a0days\u00a0ago`;
 }
 
 function choose(name) {
