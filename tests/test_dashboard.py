@@ -1,7 +1,12 @@
 """The live page without a browser: what it knows, where it has it from, and whom it answers."""
 
 import json
+import os
+import shutil
+import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
@@ -20,6 +25,7 @@ from mlppa.data import Coverage
 from mlppa.errors import ConfigError, EndpointError
 from mlppa.metrics import FATES
 from mlppa.metrics import STATES as LIVE_STATES
+from mlppa.simulate import write_filterbank
 from mlppa.sinks.journal import Journal
 from mlppa.web import Web
 from mlppa.wire import (
@@ -34,6 +40,7 @@ from mlppa.wire import (
 from .calling import Call
 from .daemon import Daemon, Telescope, ended, until
 from .messages import BUDGET, HEADER, ORIGIN, cov_message, detection_message
+from .skies import SKY
 from .test_wire import HEALTH, INJECTION
 
 NOW_S = 1_800_000_000.0
@@ -152,6 +159,51 @@ def test_what_is_chosen_has_all_to_itself() -> None:
     assert [m["stream"] for m in one["detections"]] == ["b", "b"]
     assert list(one["streams"]) == ["a", "b"]
     assert view.snapshot(NOW_S, "nobody") == every
+
+
+def test_data_that_are_no_sky_are_not_called_well() -> None:
+    off = [looked(n, masked=1.0) for n in reversed(range(40))]
+    assert verdict(seen(health(), *off[:8]), 0) == "live"
+    assert verdict(seen(health(), *off), 0) == "no sky"
+    back = [looked(n - 40.0) for n in reversed(range(40))]
+    assert verdict(seen(health(), *off, *back), 0) == "live"
+    # a third of interference is a bad day, and a hole is told by its own state
+    bad = [looked(n, masked=0.3, missing=0.4) for n in reversed(range(120))]
+    assert verdict(seen(health(), *bad), 0) == "live"
+
+
+def test_what_fails_is_told_at_the_top() -> None:
+    now = seen(health(failing=["journal", "zmq"])).snapshot(NOW_S)
+    assert now["faults"] == ["askap: journal, zmq fails"]
+
+
+def test_who_is_heard_over_the_wire_is_live_before_it_says_so() -> None:
+    view = View(["tcp://a:1"], NOW_S)
+    view.take(0, looked(0), NOW_S, wired=True)
+    assert verdict(view, 1) == "live"
+    assert verdict(view, CONTACT_S + 1) == "no contact"
+
+
+def test_pulses_of_the_sky_are_not_pushed_out_by_those_put_in() -> None:
+    view = seen(detection_message(sample=1.0))
+    for n in range(100):
+        view.take(0, detection_message(sample=10.0 * n, injected=True), NOW_S)
+    shown = view.snapshot(NOW_S)["detections"]
+    assert [m["injected"] for m in shown].count(False) == 1
+    assert len(shown) == 12
+
+
+def test_streams_and_folders_of_the_same_name_are_all_there(tmp_path: Path) -> None:
+    view = View(["found", "found", "found"], NOW_S)
+    for source in range(3):
+        view.take(source, health(), NOW_S)
+    assert list(view.snapshot(NOW_S)["streams"]) == [
+        *("askap (found)", "askap (found) 2", "askap (found) 3")
+    ]
+    for name in ("a", "b"):
+        (tmp_path / name / "found").mkdir(parents=True)
+    labels = {follow(str(tmp_path / name / "found")).label for name in ("a", "b")}
+    assert len(labels) == 2
 
 
 def test_streams_of_the_same_name_are_told_apart() -> None:
@@ -377,12 +429,12 @@ def test_pulses_of_long_ago_are_shown_and_not_all_of_the_past(tmp_path: Path) ->
         journal.record(cov_message(n) for n in range(HISTORY - 20))
         journal.record(pulses[40:])
     views = watch([Folder(tmp_path)], 0.1)
-    while len((view := next(views)).streams) == 0:
-        pass
+    for view in views:
+        if any(len(one.pulses) >= 50 for one in view.streams.values()):
+            break
     (one,) = view.streams.values()
     # 50 are remembered: those that lie before what is read, and those in it, each once
     assert [m.id for m in one.pulses] == [m.id for m in pulses[20:]]
-    assert one.latest is not None
     views.close()
 
 
@@ -546,6 +598,13 @@ def test_pictures_that_are_not_there_are_no_error(site: HTTPConnection) -> None:
         assert get(site, f"/pictures/{path}")[:2] == (204, b""), path
 
 
+def test_nothing_can_be_changed(site: HTTPConnection) -> None:
+    for method in ("POST", "PUT", "DELETE"):
+        site.request(method, "/now.json")
+        answer = site.getresponse()
+        assert (answer.status, answer.read()) == (405, b"")
+
+
 def test_a_page_of_this_machine_answers_to_no_other_name(site: HTTPConnection) -> None:
     for name in ("evil.example:80", "evil.example", "127.0.0.1.evil.example:80", "10.0.0.1"):
         assert get(site, "/now.json", [("Host", name)])[0] == 403, name
@@ -604,6 +663,29 @@ def test_one_replay_address_is_of_one_publisher(call: Call, tmp_path: Path) -> N
         done = call("dashboard", *who, "--replay", "tcp://127.0.0.1:3")
         assert done.code == 2
         assert "--replay: is for one tcp:// address" in done.error
+
+
+def test_a_player_that_is_left_behind_ends(tmp_path: Path) -> None:
+    """Neither a kill of the page nor a terminal that is closed leaves its daemon running."""
+    recording = tmp_path / "what? a name.fil"
+    write_filterbank(SKY, recording)
+    words = ["dashboard", "--play", str(recording), "--bind", "127.0.0.1:0"]
+    program = [sys.executable, "-c", "from mlppa.cli import main; main()", *words]
+    there = os.environ | {"TMPDIR": str(tmp_path)}
+    for number in (signal.SIGKILL, signal.SIGHUP):
+        with subprocess.Popen(program, stdout=subprocess.PIPE, text=True, env=there) as page:
+            assert page.stdout is not None
+            page.stdout.readline()
+            (log,) = tmp_path.glob("mlppa-play-*/daemon.log")
+            until(lambda log=log: "ready" in log.read_text())  # type: ignore[misc]
+            children = Path(f"/proc/{page.pid}/task/{page.pid}/children").read_text().split()
+            (daemon,) = children
+            page.send_signal(number)
+        until(lambda daemon=daemon: not Path(f"/proc/{daemon}").exists())  # type: ignore[misc]
+        if number == signal.SIGKILL:
+            shutil.rmtree(log.parent)
+    assert page.returncode == 128 + signal.SIGHUP
+    assert not list(tmp_path.glob("mlppa-play-*"))
 
 
 def test_a_recording_that_cannot_be_played_is_refused(call: Call, tmp_path: Path) -> None:

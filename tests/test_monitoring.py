@@ -28,6 +28,7 @@ from .watching import SHIPPED, Observing, Watch, program
 
 ALERTS = (
     *("MlppaDown", "MlppaBehindRealTime", "MlppaInputSilent", "MlppaShedding", "MlppaGaps"),
+    "MlppaNoSky",
     *("MlppaCandidateStorm", "MlppaNoCandidates", "MlppaInjectionsMissed", "MlppaPublishBacklog"),
     *("MlppaSinkFailing", "MlppaModelOnCpu", "MlppaDiskLow"),
 )

@@ -1,6 +1,7 @@
 """The live page."""
 
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -87,6 +88,8 @@ def closing_on_signals(followed: "Sequence[Followed]") -> Iterator[None]:
                 one.close()
             if callable(usual):
                 usual(got, frame)  # type: ignore[arg-type]
+            else:
+                sys.exit(128 + got)
 
         signal.signal(number, close)
         restored[number] = usual
@@ -94,6 +97,7 @@ def closing_on_signals(followed: "Sequence[Followed]") -> Iterator[None]:
     restored: dict[int, object] = {}
     before(signal.SIGINT)
     before(signal.SIGTERM)
+    before(signal.SIGHUP)
     try:
         yield
     finally:

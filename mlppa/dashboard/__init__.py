@@ -44,7 +44,7 @@ def watch(followed: Sequence[Followed], tell_s: float = TELL_S) -> Generator[Vie
                 if what.fault is not None:
                     view.note(what.stream, what.fault)
                 elif what.message is not None:
-                    view.take(source, what.message, what.at_s)
+                    view.take(source, what.message, what.at_s, wired=what.wired)
                 elif what.past:
                     view.remember(source, what.past)
                 else:
@@ -79,7 +79,7 @@ def serve(
     with closing(Web(bind, site)) as web:
         web.keep_open()
         if web.port is None:
-            remedy = "end the program that uses it, or give another with --bind HOST:PORT"
+            remedy = "end the program that uses it, or give another address of this machine"
             raise EndpointError(bind, f"cannot be bound ({web.fault})", remedy)
         ready(web.url)
         for view in watch(followed):

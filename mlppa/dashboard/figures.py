@@ -64,7 +64,7 @@ def _figure(x: str, y: str, **options: Any) -> figure:
 
 def _dt(source: ColumnDataSource) -> figure:
     plot = _figure(
-        "minutes (0: now)",
+        "minutes (0: now, or the end)",
         "dT / budget",
         y_axis_type="log",
         x_range=(-PAST_S / 60, 0),
@@ -107,7 +107,7 @@ def _stages(source: ColumnDataSource) -> figure:
 
 def _coverage(source: ColumnDataSource) -> figure:
     plot = _figure(
-        "minutes (0: now)",
+        "minutes (0: now, or the end)",
         "",
         x_range=(-PAST_S / 60, 0),
         y_range=(-0.5, 0.5),

@@ -52,6 +52,7 @@ class Heard:
     message: Message | None = None
     past: tuple[DetectionMessage, ...] = ()
     at_s: float = 0.0
+    wired: bool = False
     fault: str | None = None
 
 
@@ -80,7 +81,7 @@ class Folder:
     """
 
     def __init__(self, path: Path) -> None:
-        self.label = path.name or str(path)
+        self.label = str(path)
         self._path = path
         self._closed = False
 
@@ -229,7 +230,7 @@ class Publisher:
         for message in listen(
             self._endpoint, self._replay, before, None, self._keys, lambda: self._closed
         ):
-            yield Heard(message.stream, message, at_s=time.time())
+            yield Heard(message.stream, message, at_s=time.time(), wired=True)
 
     def picture(self, name: str) -> bytes | None:
         """Ask for a picture, where it has pages."""
@@ -310,8 +311,9 @@ def follow(who: str, keys: Keys | None = None, replay: str | None = None) -> Fol
             raise ConfigError(who, "names no host", "give one like http://127.0.0.1:9177")
         return Awaited(who, lambda: _daemon(who.rstrip("/"), keys))
     if "://" in who:
-        if fault := address_fault(who, bound=False):
-            raise ConfigError(who, fault, ADDRESS_REMEDY)
+        for address in (who, replay):
+            if address is not None and (fault := address_fault(address, bound=False)):
+                raise ConfigError(address, fault, ADDRESS_REMEDY)
         return Publisher(who, replay, keys)
     path = Path(who)
     if path.is_file() and path.suffix == ".toml":
@@ -350,7 +352,8 @@ def _daemon(pages: str, keys: Keys | None) -> Publisher:
 
 def _from_here(endpoint: str, host: str) -> str:
     """Give where an address that is bound there can be reached."""
-    for anywhere in ("//*:", "//0.0.0.0:", "//[::]:", "//127.0.0.1:", "//localhost:"):
+    host = f"[{host}]" if ":" in host else host
+    for anywhere in ("//*:", "//0.0.0.0:", "//[::]:", "//127.0.0.1:", "//[::1]:", "//localhost:"):
         endpoint = endpoint.replace(anywhere, f"//{host}:")
     return endpoint
 

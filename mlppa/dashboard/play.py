@@ -26,7 +26,15 @@ HEALTH_S = 1.0
 #: It may take so long to end.
 PATIENCE_S = 25.0
 
-_PROGRAM = "import sys; from mlppa.cli import main; sys.argv[1:] = ['run', sys.argv[1]]; main()"
+#: A terminal that is closed, or a kill of ours, must not leave it behind: the kernel tells it
+#: that its parent is gone (PR_SET_PDEATHSIG of Linux).
+_PROGRAM = """
+import ctypes, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+from mlppa.cli import main
+sys.argv[1:] = ["run", sys.argv[1]]
+main()
+"""
 
 
 class Played(Folder):
@@ -78,7 +86,10 @@ def playing(recording: Path) -> Generator[Played]:
         DaemonConfig.load(config)
         with (folder / "daemon.log").open("wb") as log:
             daemon = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, str(config)], stderr=log, stdin=subprocess.DEVNULL
+                [sys.executable, "-c", _PROGRAM, str(config)],
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
             )
         try:
             yield Played(folder, daemon)

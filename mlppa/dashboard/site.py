@@ -72,6 +72,9 @@ class Site:
     def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
         path = environ.get("PATH_INFO", "")
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            start("405 Method Not Allowed", [("Allow", "GET, HEAD")])
+            return []
         if self._is_local and not is_loopback(_host(environ)):
             start("403 Forbidden", [("Content-Type", "text/plain")])
             return [b"this page answers to names of this machine only: see --bind\n"]

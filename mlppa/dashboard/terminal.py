@@ -57,7 +57,11 @@ class Terminal(App[None]):
     #plots { height: 4; padding: 0 2; }
     #plots Static { width: 1fr; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [("q", "quit", "Quit"), ("d", "toggle_dark", "Dark")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("q", "quit", "Quit"),
+        ("ctrl+c", "quit", "Quit"),
+        ("d", "toggle_dark", "Dark"),
+    ]
 
     def __init__(self, followed: Sequence[Followed]) -> None:
         super().__init__()

@@ -13,13 +13,13 @@ from .watched import BINS_A_DECADE, HIGHEST, LOWEST, PAST_S, WORK, Key, Watched
 
 #: The worst first: what an operator must know of. Who has ended hides nobody who lives.
 STATES = (
-    *("no contact", "silent", "late", "insensitive", "waiting"),
+    *("no contact", "silent", "late", "no sky", "insensitive", "waiting"),
     *("stopping", "live", "recorded", "ended"),
 )
 
 #: How a state looks.
 LEVELS = {
-    **dict.fromkeys(("no contact", "silent", "late", "insensitive"), "bad"),
+    **dict.fromkeys(("no contact", "silent", "late", "no sky", "insensitive"), "bad"),
     **dict.fromkeys(("waiting", "stopping", "ended", "recorded", "nothing"), "none"),
     "live": "good",
 }
@@ -29,6 +29,7 @@ VERDICTS = {
     "no contact": ("NO CONTACT", "nothing is heard of it: does mlppa run, and is the network up?"),
     "silent": ("SILENT", "no data come in: is the sender there?"),
     "late": ("LATE", "it needs more than the time there is"),
+    "no sky": ("NO SKY", "data come, and can hardly be used: is the receiver on?"),
     "insensitive": ("BLIND", "it misses pulses that were put in"),
     "waiting": ("WAITING", "no observation has begun"),
     "stopping": ("STOPPING", "what is in flight still comes out"),
@@ -78,9 +79,10 @@ class View:
         self.faults: dict[str, str] = {}
         self._began_s = began_s
 
-    def take(self, source: int, message: Message, heard_s: float) -> None:
-        """Learn from a message of a source."""
+    def take(self, source: int, message: Message, heard_s: float, *, wired: bool = False) -> None:
+        """Learn from a message of a source, heard over the wire or read in a journal."""
         if (one := self._of(source, message.stream)) is not None:
+            one.wired |= wired
             one.take(message, heard_s)
 
     def remember(self, source: int, pulses: Sequence[DetectionMessage]) -> None:
@@ -129,7 +131,7 @@ class View:
         return {
             "now_s": now_s,
             "chosen": chosen,
-            "faults": list(self.faults.values()),
+            "faults": [*self.faults.values(), *_failing(every)],
             "verdict": min((states[n] for n in shown), key=STATES.index, default="nothing"),
             "verdicts": VERDICTS,
             "levels": LEVELS,
@@ -154,10 +156,11 @@ class View:
         A source of which no stream is known stands for itself: it is not forgotten.
         """
         names = [stream for _, stream in self.streams]
-        every = {
-            stream if names.count(stream) == 1 else f"{stream} ({self.sources[source]})": one
-            for (source, stream), one in sorted(self.streams.items())
-        }
+        every: dict[str, Watched] = {}
+        for (source, stream), one in sorted(self.streams.items()):
+            alone = names.count(stream) == 1
+            name = stream if alone else f"{stream} ({self.sources[source]})"
+            every[name if name not in every else f"{name} {source + 1}"] = one
         heard = {source for source, _ in self.streams}
         for number, label in enumerate(self.sources):
             if number not in heard:
@@ -167,11 +170,24 @@ class View:
 
 def _pulses(every: dict[str, Watched]) -> Iterator[dict[str, Any]]:
     """Give the latest detections, the last first."""
-    found = [(m, name, one.source) for name, one in every.items() for m in one.pulses]
-    found.sort(key=lambda item: item[0].created, reverse=True)
-    for message, name, source in found[:PULSES]:
+    rows = [
+        (m, name, one.source) for name, one in every.items() for m in (*one.pulses, *one.put_in)
+    ]
+    rows.sort(key=lambda item: item[0].created, reverse=True)
+    # what was put in fills up what those of the sky leave free
+    real = [item for item in rows if not item[0].injected][:PULSES]
+    rows = [item for item in rows if item[0].injected][: PULSES - len(real)] + real
+    rows.sort(key=lambda item: item[0].created, reverse=True)
+    for message, name, source in rows:
         told = message.model_dump(exclude={"listed", "schema_", "stream"})
         yield told | {"stream": name, "source": source}
+
+
+def _failing(every: dict[str, Watched]) -> Iterator[str]:
+    """Tell of what does not work, by stream."""
+    for name, one in every.items():
+        if one.health is not None and one.health.failing:
+            yield f"{name}: {', '.join(one.health.failing)} fails"
 
 
 def _dt(every: dict[str, Watched], now_s: float, colours: dict[str, str]) -> Columns:

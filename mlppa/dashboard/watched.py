@@ -22,12 +22,18 @@ BATCHES, PULSES = 1500, 60
 #: is no contact. Who has ended is forgotten after a while.
 CONTACT_S, CONTACT_TIMES, FORGET_S = 30.0, 2.5, 3600.0
 
+#: Of the latest sky so much must be of use, in seconds and as a part, or there is none.
+SKY_S, USED = 60, 0.5
+
 #: Stages that must keep pace, those of a thread side by side; others wait for the sky.
 WORK = tuple(stage for stages in THREADS.values() for stage in stages)
 
 #: Bins of dT over the budget: so many to a decade, from 10^LOWEST to 10^HIGHEST.
 BINS_A_DECADE, LOWEST, HIGHEST = 5, -6, 1
 BINS = (HIGHEST - LOWEST) * BINS_A_DECADE
+
+#: Where they stand in `FATES`.
+SEARCHED_MASKED = FATES.index("searched"), FATES.index("masked")
 
 #: What is counted: its kind, and what tells it apart.
 type Key = tuple[str | int | bool, ...]
@@ -59,12 +65,15 @@ class Watched:
         When it was heard of, or waited for first.
     expected
         True for a source of which no stream is known yet.
+    wired
+        True where it is heard over the wire: then it is live before it says how it fares.
     """
 
     name: str
     source: int
     heard_s: float = 0.0
     expected: bool = False
+    wired: bool = False
     health: HealthMessage | None = None
     #: Where the sky ends that was looked at.
     end_s: float | None = None
@@ -73,6 +82,8 @@ class Watched:
     counted: dict[int, Counter[Key]] = field(default_factory=dict)
     batches: deque[Batch] = field(default_factory=lambda: deque(maxlen=BATCHES))
     pulses: deque[DetectionMessage] = field(default_factory=lambda: deque(maxlen=PULSES))
+    #: Those that were put in: they must not push the others out.
+    put_in: deque[DetectionMessage] = field(default_factory=lambda: deque(maxlen=PULSES))
     latest: CoverageMessage | None = None
 
     def take(self, message: Message, heard_s: float) -> None:
@@ -94,7 +105,7 @@ class Watched:
     def remember(self, pulses: Iterable[DetectionMessage]) -> None:
         """Take up pulses, by their time; each comes once."""
         for pulse in pulses:
-            self.pulses.append(pulse)
+            (self.put_in if pulse.injected else self.pulses).append(pulse)
             if not pulse.injected:
                 self._count(epoch_s(pulse.created), ("found",))
 
@@ -151,8 +162,8 @@ class Watched:
 
     @property
     def is_live(self) -> bool:
-        """Whether it has told how it fares."""
-        return self.health is not None
+        """Whether it stands on the clock of the wall."""
+        return self.wired or self.health is not None
 
     def state(self, now_s: float) -> str:
         """Give its state: what it says of itself, unless it says nothing any more."""
@@ -160,11 +171,24 @@ class Watched:
         if self.health is None:
             if self.expected:
                 return "no contact" if quiet_s > CONTACT_S / 3 else "waiting"
-            return "recorded"
+            if not self.wired:
+                return "recorded"
+            return "no contact" if quiet_s > CONTACT_S else "live"
         if self.health.state == "stopping" and quiet_s > CONTACT_S / 3:
             return "ended"
         patience_s = max(CONTACT_S, CONTACT_TIMES * (self.health.every_s or 0.0))
-        return "no contact" if quiet_s > patience_s else self.health.state
+        if quiet_s > patience_s:
+            return "no contact"
+        return "no sky" if self.health.state == "live" and self._is_blank else self.health.state
+
+    @property
+    def _is_blank(self) -> bool:
+        """Whether data come of which hardly any can be used: the receiver may be off."""
+        if self.end_s is None:
+            return False
+        latest = [self.sky_s.get(math.floor(self.end_s) - n, ()) for n in range(SKY_S)]
+        searched, masked = (sum(parts[n] for parts in latest if parts) for n in SEARCHED_MASKED)
+        return masked > USED * (searched + masked) and masked > SKY_S / 6
 
     def is_past(self, now_s: float) -> bool:
         """Whether it ended so long ago that nobody asks for it."""

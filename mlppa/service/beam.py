@@ -39,6 +39,9 @@ LATEST = 20
 FEWEST = 5
 CLEAR_SNR = 10.0
 
+#: They are forgotten when there has been none for so long, or for so many times of their pace.
+STALE_S, STALE_TIMES = 60.0, 10
+
 #: Messages that wait for a journal that cannot be written.
 PATIENCE = 10_000
 
@@ -75,6 +78,7 @@ class Beam:
         self.sums = dict.fromkeys(FATES, 0)
         self.steps = {"down": 0, "up": 0}
         self.latest: tuple[bool, ...] = ()
+        self._injected_s = float("-inf")
         self.publisher = Publisher(journal, outlets, PATIENCE)
         self._config = config
         self._outlets = outlets
@@ -163,6 +167,8 @@ class Beam:
         UNWRITTEN.labels(stream=self.name).set(len(self.publisher.pending))
         # what is stuck makes no report: it is told here, too
         BACKLOG_SECONDS.labels(stream=self.name).set(self._backlog_s())
+        recovered = self.recovered
+        RECOVERED.labels(stream=self.name).set(math.nan if recovered is None else recovered)
         if state != self.state:
             news = why
             told = logging.WARNING if state in ("late", "silent", "insensitive") else logging.INFO
@@ -237,8 +243,12 @@ class Beam:
 
     @property
     def recovered(self) -> float | None:
-        """Part of the latest clear synthetic pulses that was found; None while they are few."""
-        if len(self.latest) < FEWEST:
+        """Part of the latest clear synthetic pulses that was found.
+
+        None while they are few, and when the latest was long ago: they tell nothing of today.
+        """
+        stale_s = max(STALE_S, STALE_TIMES * 3600 / max(self._config.inject.per_hour, 1e-3))
+        if len(self.latest) < FEWEST or time.monotonic() - self._injected_s > stale_s:
             return None
         return sum(self.latest) / len(self.latest)
 
@@ -310,8 +320,7 @@ class Beam:
             INJECTIONS.labels(snr=str(edge), fate=fate).inc()
             if one.snr >= CLEAR_SNR and fate != "lost":
                 self.latest = (*self.latest, fate == "found")[-LATEST:]
-        if self.recovered is not None:
-            RECOVERED.labels(stream=self.name).set(self.recovered)
+                self._injected_s = time.monotonic()
 
     def _state(self) -> tuple[State, str]:
         """Tell the state and why, in one line."""

@@ -174,6 +174,9 @@ def split_options(uri: str) -> tuple[str, dict[str, str]]:
     if "?" not in uri or Path(uri).is_file():
         return uri, {}
     path, _, query = uri.partition("?")
+    whole, _, last = uri.rpartition("?")
+    if not Path(path).is_file() and Path(whole).is_file():
+        path, query = whole, last  # of a file with a question mark in its name
     return path, dict(parse_qsl(query, keep_blank_values=True))
 
 

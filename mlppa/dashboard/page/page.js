@@ -68,7 +68,8 @@ function choose(name) {
 }
 
 function showStreams(now) {
-  const names = Object.keys(now.streams);
+  // what is wrong must not be out of sight
+  const names = Object.keys(now.streams).sort((a, b) => isBad(now.streams[b].state) - isBad(now.streams[a].state));
   fillList($("streams"), names, (name) => name, (name) => {
     const button = make("button", name, { type: "button", "data-stream": name });
     button.addEventListener("click", () => choose(name));
@@ -108,7 +109,9 @@ function showPace(now, of) {
   const latencies = live.map(([, one]) => one.latency_s).filter((x) => x !== null);
   if (latencies.length) line.push(`latency ${seconds(Math.max(...latencies))}`);
   if (backlog > 1) line.push(`${seconds(backlog)} of sky wait`);
-  line.push(...live.filter(([, one]) => one.rung > 0).map(([name, one]) => `${name}: ${one.rung_name}`));
+  const down = live.filter(([, one]) => one.rung > 0);
+  if (down.length > 2) line.push(`${down.length} of ${of.length} streams give something up`);
+  else line.push(...down.map(([name, one]) => `${name}: ${one.rung_name}`));
   $("pace-line").textContent = line.join(" · ");
 }
 
@@ -314,13 +317,25 @@ function setTheme(name) {
 }
 
 async function begin() {
-  const figures = await (await fetch("figures.json")).json();
+  let figures = null;
+  while (figures === null) {
+    try {
+      figures = await (await fetch("figures.json")).json();
+    } catch (error) {
+      $("trouble").textContent = "mlppa dashboard does not answer: it is asked again";
+      $("trouble").hidden = false;
+      await new Promise((again) => setTimeout(again, TRY_MS));
+    }
+  }
   for (const [name, item] of Object.entries(figures)) await Bokeh.embed.embed_item(item, name);
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const asked = new URLSearchParams(location.search).get("theme");
-  setTheme(asked ?? (dark.matches ? "dark" : "light"));
+  setTheme(asked ?? localStorage.getItem("theme") ?? (dark.matches ? "dark" : "light"));
   dark.addEventListener("change", () => setTheme(dark.matches ? "dark" : "light"));
-  $("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
+  $("theme").addEventListener("click", () => {
+    setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
+    localStorage.setItem("theme", document.documentElement.dataset.theme);
+  });
   $("detail").addEventListener("click", (event) => { if (event.target === $("detail")) $("detail").close(); });
   document.documentElement.dataset.ready = "true";
   await ask();
