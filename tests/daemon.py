@@ -20,7 +20,7 @@ import zmq
 from mlppa.data import FilterbankHeader
 from mlppa.players import Player, open_player
 from mlppa.simulate import Sky, SkySource
-from mlppa.sinks.journal import JournalReader
+from mlppa.sinks.reader import JournalReader
 from mlppa.wire import CoverageMessage, DetectionMessage, HealthMessage, Message, decode
 
 from .skies import SKY

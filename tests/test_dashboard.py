@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from mlppa.dashboard import View, follow, watch
-from mlppa.dashboard.followed import HISTORY, Folder, Heard
+from mlppa.dashboard.folder import Folder
+from mlppa.dashboard.heard import HISTORY, Anew, Heard, Said
 from mlppa.dashboard.site import Site
-from mlppa.dashboard.view import LEVELS, PLOTS, STATES, STREAMS, VERDICTS
+from mlppa.dashboard.view import PLOTS, STATES, STREAMS
 from mlppa.dashboard.watched import BINS, CONTACT_S, FORGET_S, HIGHEST, LOWEST, PAST_S
 from mlppa.data import Coverage
 from mlppa.errors import ConfigError, EndpointError
@@ -82,8 +83,7 @@ def seen(*messages: Message, heard_s: float = NOW_S, source: int = 0) -> View:
 
 def test_every_state_has_its_words() -> None:
     assert set(LIVE_STATES) < set(STATES)
-    assert {*STATES, "nothing"} == set(VERDICTS)
-    assert {*STATES, "nothing"} == set(LEVELS)
+    assert {face.level for face in STATES.values()} == {"bad", "good", "none"}
     assert View([], NOW_S).snapshot(NOW_S)["verdict"] == "nothing"
 
 
@@ -352,8 +352,25 @@ def test_columns_are_those_that_are_drawn() -> None:
 
 
 def told(items: Iterator[Heard | None]) -> Heard:
-    """Give the next that is said."""
+    """Give the next that is told."""
     return next(item for item in items if item is not None)
+
+
+def said(items: Iterator[Heard | None]) -> Message:
+    """Give the message that is told next."""
+    item = told(items)
+    assert isinstance(item, Said)
+    return item.message
+
+
+def awaited(views: Iterator[View], true: Callable[[View], object]) -> View:
+    """Wait until a view is so."""
+    began_s = time.monotonic()
+    for view in views:
+        if true(view):
+            return view
+        assert time.monotonic() - began_s < 20, "waited in vain"
+    pytest.fail("no more views")
 
 
 def test_a_journal_is_followed_as_it_grows(tmp_path: Path) -> None:
@@ -361,11 +378,11 @@ def test_a_journal_is_followed_as_it_grows(tmp_path: Path) -> None:
     items = folder.heard()
     with Journal(tmp_path / "b0.sqlite", "askap", "run 1") as journal:
         journal.record([cov_message(0), detection_message()])
-        kinds = [type(told(items).message) for _ in range(2)]
+        kinds = [type(said(items)) for _ in range(2)]
         assert kinds == [CoverageMessage, DetectionMessage]
         assert next(items) is None
         journal.record([cov_message(1)])
-        message = told(items).message
+        message = said(items)
         assert isinstance(message, CoverageMessage)
         assert message.start == 1000
     folder.close()
@@ -377,12 +394,12 @@ def test_another_journal_of_the_name_begins_anew(tmp_path: Path) -> None:
     with Journal(path, "askap", "run 1") as journal:
         journal.record([cov_message(n) for n in range(5)])
     items = Folder(tmp_path).heard()
-    assert all(told(items).message is not None for _ in range(5))
+    assert [said(items).seq for _ in range(5)] == [1, 2, 3, 4, 5]
     path.rename(tmp_path / "gone")
     with Journal(path, "askap", "run 2") as journal:
         journal.record([cov_message(n) for n in range(7)])
-        assert told(items).message is None
-        assert all(told(items).message is not None for _ in range(7))
+        assert told(items) == Anew("askap")
+        assert [said(items).seq for _ in range(7)] == [1, 2, 3, 4, 5, 6, 7]
     items.close()
 
 
@@ -391,15 +408,12 @@ def test_a_journal_that_is_taken_away_is_forgotten(tmp_path: Path) -> None:
     with Journal(path, "askap", "run 1") as journal:
         journal.record([cov_message(0)])
     views = watch([Folder(tmp_path)], 0.1)
-    while not (view := next(views)).streams:
-        pass
+    awaited(views, lambda view: view.streams)
     path.unlink()
-    while (view := next(views)).streams:
-        pass
-    assert view.snapshot(NOW_S)["faults"] == []
+    gone = awaited(views, lambda view: not view.streams)
+    assert gone.snapshot(NOW_S)["faults"] == []
     tmp_path.rename(tmp_path.with_name("elsewhere"))
-    while not (now := next(views).snapshot(NOW_S))["faults"]:
-        pass
+    now = awaited(views, lambda view: view.faults).snapshot(NOW_S)
     assert now["faults"] == [f"{tmp_path}: there is no such folder"]
     views.close()
 
@@ -410,14 +424,12 @@ def test_of_a_search_the_latest_run_is_shown(tmp_path: Path) -> None:
         with Journal(path, "askap", run) as journal:
             journal.record([detection_message(), *(cov_message(n) for n in range(4))])
     items = Folder(tmp_path).heard()
-    first = [told(items).message for _ in range(5)]
-    assert [m.seq for m in first if m is not None] == [6, 7, 8, 9, 10]
+    assert [said(items).seq for _ in range(5)] == [6, 7, 8, 9, 10]
     # a run that begins meanwhile takes its place
     with Journal(path, "askap", "run 3") as journal:
         journal.record([cov_message(0)])
-        assert told(items).message is None
-        message = told(items).message
-        assert message is not None
+        assert told(items) == Anew("askap")
+        message = said(items)
         assert message.seq == 11
     items.close()
 
@@ -441,7 +453,7 @@ def test_pulses_of_long_ago_are_shown_and_not_all_of_the_past(tmp_path: Path) ->
 def test_a_file_that_is_no_journal_is_told_and_the_others_are_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mlppa.dashboard.followed.PATIENCE_S", 0.3)
+    monkeypatch.setattr("mlppa.dashboard.folder.PATIENCE_S", 0.3)
     (tmp_path / "other.sqlite").write_text("something else")
     with Journal(tmp_path / "real.sqlite", "askap", "run 1") as journal:
         journal.record([cov_message(0)])
@@ -456,17 +468,17 @@ def test_a_file_that_is_no_journal_is_told_and_the_others_are_shown(
 def test_a_fault_that_is_over_is_told_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mlppa.dashboard.followed.PATIENCE_S", 0.3)
+    monkeypatch.setattr("mlppa.dashboard.folder.PATIENCE_S", 0.3)
     path = tmp_path / "b0.sqlite"
     path.write_text("something else")
     views = watch([Folder(tmp_path)], 0.1)
-    while not next(views).faults:
-        pass
+    (fault,) = awaited(views, lambda view: view.faults).faults.values()
+    assert "b0.sqlite: not a journal" in fault
     path.unlink()
     with Journal(path, "askap", "run 1") as journal:
         journal.record([cov_message(0)])
-        while next(views).faults:
-            pass
+        well = awaited(views, lambda view: not view.faults and view.streams)
+    assert list(well.snapshot(NOW_S)["streams"]) == ["askap"]
     views.close()
 
 
@@ -480,9 +492,8 @@ def test_messages_of_a_newer_version_are_left_out(
             newer = body.replace(kind + b"1", kind + b"2")
             journal._database.execute("UPDATE message SET body = ? WHERE seq = ?", (newer, seq))
         items = Folder(tmp_path).heard()
-        messages = [told(items).message for _ in range(3)]
+        assert [said(items).seq for _ in range(3)] == [1, 3, 5]
         items.close()
-    assert [m.seq for m in messages if m is not None] == [1, 3, 5]
     assert "message 2 is left out" in caplog.text
     assert "message 4 is left out" in caplog.text
     assert "pulses of before are left out" in caplog.text
@@ -503,16 +514,13 @@ def test_a_daemon_that_is_not_there_yet_is_told_and_waited_for(tmp_path: Path) -
         broken.write_text("half of a line")
         followed = [follow(f"http://127.0.0.1:{daemon.ports['http']}"), follow(str(broken))]
         views = watch(followed, 0.1)
-        while len((view := next(views)).faults) < 2:
-            pass
-        first, second = sorted(view.faults.values())
+        faults = awaited(views, lambda view: len(view.faults) > 1).faults
+        first, second = sorted(faults.values())
         assert "broken.toml" in first
         assert "no daemon answers (Connection refused)" in second
         daemon.start()
         broken.write_text(daemon.config.read_text())
-        while len((view := next(views)).streams) < 2:
-            pass
-        assert view.faults == {}
+        assert awaited(views, lambda view: len(view.streams) > 1).faults == {}
         for one in followed:
             one.close()
         views.close()

@@ -17,7 +17,8 @@ from mlppa.errors import SinkError
 from mlppa.listen import listen
 from mlppa.offline import Search
 from mlppa.results import JOURNAL
-from mlppa.sinks.journal import Journal, JournalReader, remove_journal
+from mlppa.sinks.journal import Journal, remove_journal
+from mlppa.sinks.reader import JournalReader
 from mlppa.wire import Message
 
 from . import stand_in

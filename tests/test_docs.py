@@ -26,7 +26,8 @@ from mlppa.dispersion import K_DM
 from mlppa.formats.lists import K_HEIMDALL, K_TRANSIENTX
 from mlppa.formats.sigproc import pack_header, read_header
 from mlppa.sinks import Sink
-from mlppa.sinks.journal import Journal, JournalReader
+from mlppa.sinks.journal import Journal
+from mlppa.sinks.reader import JournalReader
 from mlppa.sources import Source
 from mlppa.wire import decode
 

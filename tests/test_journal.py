@@ -16,8 +16,8 @@ import pytest
 
 from mlppa.errors import SinkError
 from mlppa.publish import publish
-from mlppa.sinks import journal as journal_module
-from mlppa.sinks.journal import SCHEMA_VERSION, Journal, JournalReader
+from mlppa.sinks.journal import Journal
+from mlppa.sinks.reader import SCHEMA_VERSION, JournalReader
 from mlppa.wire import Message, decode, message_id
 
 from .messages import ORIGIN, cov_message, detection_message, report
@@ -253,7 +253,7 @@ def test_a_journal_of_another_layout_is_refused_and_left_alone(
 
 
 def test_a_locked_database_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_module, "PATIENCE_S", 0.05)
+    monkeypatch.setattr("mlppa.sinks.reader.PATIENCE_S", 0.05)
     with Journal(path, "askap", "run 1") as journal:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")

@@ -17,8 +17,9 @@ from mlppa import listen as listen_module
 from mlppa.errors import EndpointError
 from mlppa.listen import Context, listen
 from mlppa.publish import publish
-from mlppa.sinks.journal import Journal, JournalReader
+from mlppa.sinks.journal import Journal
 from mlppa.sinks.memory import MemorySink
+from mlppa.sinks.reader import JournalReader
 from mlppa.sinks.zmq import ReplayServer, ZmqSink
 from mlppa.wire import ReplayHeader, ReplayRequest, encode
 

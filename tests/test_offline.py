@@ -26,7 +26,8 @@ from mlppa.errors import ConfigError, ModelError, SinkError
 from mlppa.formats.sigproc import pack_header
 from mlppa.offline import Search, run_key, stream_name
 from mlppa.simulate import Pulse, Sky, match, write_filterbank
-from mlppa.sinks.journal import Journal, JournalReader
+from mlppa.sinks.journal import Journal
+from mlppa.sinks.reader import JournalReader
 from mlppa.wire import DetectionMessage, decode, message_id
 
 from . import stand_in

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from mlppa.dashboard import serve
-from mlppa.dashboard.followed import Folder
+from mlppa.dashboard.folder import Folder
 from mlppa.simulate import write_filterbank
 from mlppa.sinks.journal import Journal
 from mlppa.wire import Message

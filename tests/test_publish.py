@@ -11,8 +11,9 @@ from mlppa.data import Budget, Coverage, Report
 from mlppa.dispersion import K_DM
 from mlppa.errors import SinkError
 from mlppa.publish import Outlet, Publisher, messages_of, publish
-from mlppa.sinks.journal import Journal, JournalReader
+from mlppa.sinks.journal import Journal
 from mlppa.sinks.memory import MemorySink
+from mlppa.sinks.reader import JournalReader
 from mlppa.wire import DetectionMessage, Message, topic
 
 from .conftest import MetricDelta

@@ -22,7 +22,7 @@ from mlppa.cli import main
 from mlppa.config import Plan, SearchSettings
 from mlppa.data import FilterbankHeader
 from mlppa.pipeline import Parts, pipeline
-from mlppa.sinks.journal import JournalReader
+from mlppa.sinks.reader import JournalReader
 from mlppa.sources import open_source
 from mlppa.sources.memory import MemorySource
 

@@ -80,26 +80,17 @@ def _check_replay(replay: str | None, named: Sequence[str]) -> None:
 def closing_on_signals(followed: "Sequence[Followed]") -> Iterator[None]:
     """Close sources before an interrupt unwinds what waits for them."""
 
-    def before(number: int) -> None:
-        usual = signal.getsignal(number)
+    def leave(number: int, _: object) -> None:
+        for one in followed:
+            one.close()
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        sys.exit(128 + number)
 
-        def close(got: int, frame: object) -> None:
-            for one in followed:
-                one.close()
-            if callable(usual):
-                usual(got, frame)  # type: ignore[arg-type]
-            else:
-                sys.exit(128 + got)
-
-        signal.signal(number, close)
-        restored[number] = usual
-
-    restored: dict[int, object] = {}
-    before(signal.SIGINT)
-    before(signal.SIGTERM)
-    before(signal.SIGHUP)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [(number, signal.signal(number, leave)) for number in numbers]
     try:
         yield
     finally:
-        for number, usual in restored.items():
-            signal.signal(number, usual)  # type: ignore[arg-type]
+        for number, usual in before:
+            signal.signal(number, usual)

@@ -7,7 +7,8 @@ from contextlib import closing
 from ..channel import merge
 from ..errors import EndpointError
 from ..web import Web
-from .followed import Followed, follow
+from .followed import follow
+from .heard import Anew, Fault, Followed, Heard, Remembered, Said
 from .view import View
 
 __all__ = ["BIND", "Followed", "View", "follow", "serve", "watch"]
@@ -40,18 +41,22 @@ def watch(followed: Sequence[Followed], tell_s: float = TELL_S) -> Generator[Vie
     with closing(merge(streams, DEPTH, tell_s, name="watch")) as heard:
         for item in heard:
             if item is not None and item[1] is not None:
-                source, what = int(item[0].split()[0]), item[1]
-                if what.fault is not None:
-                    view.note(what.stream, what.fault)
-                elif what.message is not None:
-                    view.take(source, what.message, what.at_s, wired=what.wired)
-                elif what.past:
-                    view.remember(source, what.past)
-                else:
-                    view.forget(source, what.stream)
+                _learn(view, int(item[0].split()[0]), item[1])
             if time.monotonic() - told_s >= tell_s:
                 told_s = time.monotonic()
                 yield view
+
+
+def _learn(view: View, source: int, heard: Heard) -> None:
+    match heard:
+        case Said(message, at_s, wired):
+            view.take(source, message, at_s, wired=wired)
+        case Remembered(pulses):
+            view.remember(source, pulses)
+        case Anew(stream):
+            view.forget(source, stream)
+        case Fault(thing, why):
+            view.note(thing, why)
 
 
 def serve(

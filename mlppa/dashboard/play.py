@@ -12,7 +12,7 @@ from pathlib import Path
 from ..config import DaemonConfig
 from ..disk import write_whole
 from ..sources import open_source
-from .followed import Folder
+from .folder import Folder
 
 #: Name of its messages.
 STREAM = "live"

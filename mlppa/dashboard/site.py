@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from ..web import host_port
-from .followed import Followed
+from .heard import Followed
 from .view import View
 
 #: Nothing is loaded from elsewhere, and no script stands in the page itself.
@@ -80,7 +80,7 @@ class Site:
             return [b"this page answers to names of this machine only: see --bind\n"]
         headers = [("Content-Security-Policy", POLICY), ("X-Content-Type-Options", "nosniff")]
         if path.startswith("/pictures/"):
-            return self._show(path.removeprefix("/pictures/"), headers, start)
+            return self._picture(path.removeprefix("/pictures/"), headers, start)
         if path == "/now.json":
             kind, body = _JSON, self._snapshot(environ.get("QUERY_STRING", ""))
         elif path in self._pages:
@@ -107,7 +107,7 @@ class Site:
         now = self._now
         return now.get(name) or now[None]
 
-    def _show(
+    def _picture(
         self, asked: str, headers: list[tuple[str, str]], start: StartResponse
     ) -> Iterable[bytes]:
         """Give a picture; one that is not drawn yet is no error: the page asks again."""

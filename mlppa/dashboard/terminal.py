@@ -16,14 +16,14 @@ from textual.worker import get_current_worker
 
 from ..errors import MlppaError
 from . import Followed, watch
-from .view import VERDICTS
+from .view import STATES
 from .watched import BINS, BINS_A_DECADE, LOWEST
 
 #: How often it is new.
 TELL_S = 1.0
 
-#: Colours of states; all others stay as they are.
-STYLES = {"live": "green", **dict.fromkeys(("late", "silent", "insensitive", "no contact"), "red")}
+#: Colours of levels; all others stay as they are.
+STYLES = {"good": "green", "bad": "red"}
 
 #: Columns of the streams, and of the detections.
 STREAM_COLUMNS = ("stream", "state", "of real time", "latency", "searched", "found", "step")
@@ -111,9 +111,9 @@ class Terminal(App[None]):
     def show(self, now: Mapping[str, Any]) -> None:
         """Show what is to be seen now."""
         state = now["verdict"]
-        large, sentence = VERDICTS[state]
-        verdict = Text(f"{large}  ", style=f"bold {STYLES.get(state, '')}".strip())
-        self.query_one("#verdict", Static).update(verdict.append(sentence, style="not bold"))
+        verdict = Text(f"{STATES[state].large}  ", style=f"bold {_style(state)}".strip())
+        verdict.append(STATES[state].sentence, style="not bold")
+        self.query_one("#verdict", Static).update(verdict)
         self.query_one("#trouble", Static).update(Text("; ".join(now["faults"])))
         _fill(self.query_one("#streams", DataTable), map(_stream, now["streams"].items()))
         _fill(self.query_one("#pulses", DataTable), map(_pulse, now["detections"]))
@@ -128,6 +128,10 @@ def _fill(table: "DataTable[Text]", rows: Iterator[Sequence[Text]]) -> None:
     table.scroll_to(*place, animate=False)
 
 
+def _style(state: str) -> str:
+    return STYLES.get(STATES[state].level, "")
+
+
 def _stream(item: tuple[str, Mapping[str, Any]]) -> list[Text]:
     name, one = item
     sky = one["sky_s"]
@@ -135,7 +139,7 @@ def _stream(item: tuple[str, Mapping[str, Any]]) -> list[Text]:
     ratio, latency_s = one.get("ratio"), one.get("latency_s")
     return [
         Text(name),
-        Text(one["state"], style=STYLES.get(one["state"], "")),
+        Text(one["state"], style=_style(one["state"])),
         Text("" if ratio is None else f"{ratio:.1%}", style="red" if (ratio or 0) > 1 else ""),
         Text("" if latency_s is None else f"{latency_s:.3f} s"),
         Text(f"{sky['searched'] / total_s:.1%}" if total_s else ""),

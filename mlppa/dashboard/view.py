@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import cycle, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..metrics import FATES, INJECTED_SNRS
 from ..plots.detection import IMAGE
@@ -11,32 +11,30 @@ from ..shares import wilson
 from ..wire import DetectionMessage, Message
 from .watched import BINS_A_DECADE, HIGHEST, LOWEST, PAST_S, WORK, Key, Watched
 
+
+class Face(NamedTuple):
+    """How a state looks: its level (bad, good, none), large letters, and a sentence."""
+
+    level: str
+    large: str
+    sentence: str
+
+
 #: The worst first: what an operator must know of. Who has ended hides nobody who lives.
-STATES = (
-    *("no contact", "silent", "late", "no sky", "insensitive", "waiting"),
-    *("stopping", "live", "recorded", "ended"),
-)
-
-#: How a state looks.
-LEVELS = {
-    **dict.fromkeys(("no contact", "silent", "late", "no sky", "insensitive"), "bad"),
-    **dict.fromkeys(("waiting", "stopping", "ended", "recorded", "nothing"), "none"),
-    "live": "good",
-}
-
-#: What each means, in large letters, and in a sentence.
-VERDICTS = {
-    "no contact": ("NO CONTACT", "nothing is heard of it: does mlppa run, and is the network up?"),
-    "silent": ("SILENT", "no data come in: is the sender there?"),
-    "late": ("LATE", "it needs more than the time there is"),
-    "no sky": ("NO SKY", "data come, and can hardly be used: is the receiver on?"),
-    "insensitive": ("BLIND", "it misses pulses that were put in"),
-    "waiting": ("WAITING", "no observation has begun"),
-    "stopping": ("STOPPING", "what is in flight still comes out"),
-    "ended": ("ENDED", "it said that it stops"),
-    "live": ("KEEPS UP", "data come, and are searched in time"),
-    "recorded": ("RECORDED", "a search of files: nothing comes live"),
-    "nothing": ("NOTHING YET", "no message has come"),
+STATES = {
+    "no contact": Face(
+        "bad", "NO CONTACT", "nothing is heard of it: does mlppa run, and is the network up?"
+    ),
+    "silent": Face("bad", "SILENT", "no data come in: is the sender there?"),
+    "late": Face("bad", "LATE", "it needs more than the time there is"),
+    "no sky": Face("bad", "NO SKY", "data come, and can hardly be used: is the receiver on?"),
+    "insensitive": Face("bad", "BLIND", "it misses pulses that were put in"),
+    "waiting": Face("none", "WAITING", "no observation has begun"),
+    "stopping": Face("none", "STOPPING", "what is in flight still comes out"),
+    "live": Face("good", "KEEPS UP", "data come, and are searched in time"),
+    "recorded": Face("none", "RECORDED", "a search of files: nothing comes live"),
+    "ended": Face("none", "ENDED", "it said that it stops"),
+    "nothing": Face("none", "NOTHING YET", "no message has come"),
 }
 
 #: Columns of the coverage, detections and batches that are shown, and streams that are known.
@@ -132,9 +130,8 @@ class View:
             "now_s": now_s,
             "chosen": chosen,
             "faults": [*self.faults.values(), *_failing(every)],
-            "verdict": min((states[n] for n in shown), key=STATES.index, default="nothing"),
-            "verdicts": VERDICTS,
-            "levels": LEVELS,
+            "verdict": min((states[n] for n in shown), key=[*STATES].index, default="nothing"),
+            "states": {state: face._asdict() for state, face in STATES.items()},
             "past_minutes": PAST_S / 60,
             "image_box": IMAGE,
             "colours": {"model": colours, "fate": FATE_COLOURS},
@@ -214,7 +211,7 @@ def _histogram(totals: Iterable[Counter[Key]], colours: dict[str, str]) -> Colum
     for (_, model, number), count in sorted(total.items()):
         left, right = (10 ** (LOWEST + (int(number) + n) / BINS_A_DECADE) for n in (0, 1))
         name = str(model)
-        rows.append((left, right, count / sums[name], round(count), name, colours[name]))
+        rows.append((left, right, count / sums[name], count, name, colours[name]))
     return _columns("histogram", rows)
 
 
@@ -262,7 +259,7 @@ def _completeness(every: dict[str, Watched], now_s: float) -> Columns:
     total = sum((one.total("injected", now_s) for one in every.values()), Counter[Key]())
     edges = [*INJECTED_SNRS, 2 * INJECTED_SNRS[-1]]
     for low, high in pairwise(edges):
-        found, missed = (round(total["injected", low, fate]) for fate in (True, False))
+        found, missed = (total["injected", low, fate] for fate in (True, False))
         if of := found + missed:
             least, most = wilson(found, of, SIGMA)
             middle = (max(low, INJECTED_SNRS[1] - 1) * high) ** 0.5

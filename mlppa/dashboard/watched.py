@@ -78,7 +78,7 @@ class Watched:
     #: Where the sky ends that was looked at.
     end_s: float | None = None
     sky_s: dict[int, list[float]] = field(default_factory=dict)
-    #: By the minute.
+    #: By the minute; the sky in microseconds.
     counted: dict[int, Counter[Key]] = field(default_factory=dict)
     batches: deque[Batch] = field(default_factory=lambda: deque(maxlen=BATCHES))
     pulses: deque[DetectionMessage] = field(default_factory=lambda: deque(maxlen=PULSES))
@@ -119,21 +119,20 @@ class Watched:
         shares = [getattr(message, fate) * message.tsamp_s for fate in FATES]
         at_s = epoch_s(message.created)
         for fate, share in zip(FATES, shares, strict=True):
-            self._count(at_s, ("sky", fate), share)
+            self._count(at_s, ("sky", fate), round(1e6 * share))
         self._count(at_s, ("candidates",), message.candidates)
         if seconds > 0:
             self._spread(self.end_s - seconds, self.end_s, shares)
         if message.candidates and message.dt_s > 0 and message.budget_s > 0:
             self._time(at_s, message.dt_s / message.budget_s, message.model or "unknown")
 
-    def _count(self, at_s: float, key: Key, amount: float = 1) -> None:
+    def _count(self, at_s: float, key: Key, amount: int = 1) -> None:
         minute = math.floor(at_s / 60)
         self.counted.setdefault(minute, Counter())
         # those that were begun first go first: a clock may be set back
         while self.is_live and len(self.counted) > COUNTED_S / 60 + 2:
             del self.counted[next(iter(self.counted))]
-        # a float is as good to a Counter as a whole number
-        self.counted[minute][key] += amount  # type: ignore[assignment]
+        self.counted[minute][key] += amount
 
     def total(self, kind: str, now_s: float) -> Counter[Key]:
         """Add up what was counted of a kind: of live streams in the last hour."""
@@ -213,10 +212,10 @@ class Watched:
         told = {
             "state": self.state(now_s),
             "heard_s": round(now_s - self.heard_s, 1),
-            "found": round(self.total("found", now_s)["found",]),
-            "candidates": round(self.total("candidates", now_s)["candidates",]),
-            "injected": round(self.total("injected", now_s).total()),
-            "sky_s": {fate: round(sky["sky", fate], 3) for fate in FATES},
+            "found": self.total("found", now_s).total(),
+            "candidates": self.total("candidates", now_s).total(),
+            "injected": self.total("injected", now_s).total(),
+            "sky_s": {fate: sky["sky", fate] / 1e6 for fate in FATES},
             "threshold": latest.threshold if latest else None,
             "masked_channels": latest.masked_channels / latest.nchans if latest else None,
         }

@@ -25,7 +25,8 @@ from ..publish import Outlet
 from ..results import draw_pulses, write_cutouts
 from ..sinks import open_sink
 from ..sinks.folder import FolderSink
-from ..sinks.journal import Journal, JournalReader
+from ..sinks.journal import Journal
+from ..sinks.reader import JournalReader
 from ..sources import Resumable, open_feed
 from ..warmup import warm_up
 from .beam import Beam

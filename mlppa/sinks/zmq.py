@@ -26,7 +26,7 @@ from ..wire import (
     topic,
 )
 from ..wire.address import ADDRESS_REMEDY
-from .journal import JournalReader
+from .reader import JournalReader
 
 log = logging.getLogger(__name__)
 

@@ -45,8 +45,8 @@ function fillList(node, things, nameOf, build) {
   nodes.forEach((child, n) => { if (node.children[n] !== child) node.insertBefore(child, node.children[n] ?? null); });
 }
 
-const level = (node, state) => { node.dataset.level = latest.levels[state] ?? "none"; };
-const isBad = (state) => latest.levels[state] === "bad";
+const level = (node, state) => { node.dataset.level = latest.states[state]?.level ?? "none"; };
+const isBad = (state) => latest.states[state]?.level === "bad";
 // Of a stream that is gone the last words are no news.
 const speaks = (one) => one.ratio !== undefined && !["no contact", "ended"].includes(one.state);
 
@@ -92,7 +92,7 @@ function who(of, state) {
 
 function showPace(now, of) {
   const state = now.verdict;
-  const [large, sentence] = now.verdicts[state];
+  const { large, sentence } = now.states[state];
   if ($("verdict").textContent !== large) $("verdict").textContent = large;
   level($("verdict"), state);
   const live = of.filter(([, one]) => speaks(one));
@@ -262,7 +262,7 @@ function show(now) {
   key("key-model", now.colours.model);
   showPlots(now);
   $("clock").textContent = `${new Date(1000 * now.now_s).toISOString().slice(0, 19).replace("T", " ")} UTC`;
-  document.title = `${now.verdicts[now.verdict][0]} – mlppa`;
+  document.title = `${now.states[now.verdict].large} – mlppa`;
 }
 
 // Whatever became of the last question: what stands here may be old.
