@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterable, Iterator
 
-from .data import Candidate, Classified, Detection, Report
-from .images import cut_panels, draw
+from .data import Candidate, Classified, Detection, History, Report
+from .images import cut_panels, draw, snr_beside
 from .search import SearchPlan
 from .search.subbands import view
 
@@ -21,6 +21,14 @@ FAINTEST_SNR = 5.2
 #: the spectrum of a bright burst leans on its DM more than noise does.
 NEAR_ZERO = 4.0
 CERTAIN_WIDTHS = 0.02
+
+#: In a part of the band, a chirp is as straight as a pulse, and networks have seen no cuts of
+#: parts: their odds count so many times less there.
+PART_ODDS = 30.0
+
+#: A chirp shows beside its part of the band with at least this S/N, and this share of its own.
+BESIDE_SNR = 4.0
+BESIDE_SHARE = 0.25
 
 
 def decide(
@@ -58,7 +66,11 @@ def decide(
             searched.candidates, item.batch.images, item.probabilities, strict=True
         ):
             seen, history, part = view(candidate, searched.history, plan)
-            reason = rejection(seen, part, float(probability), min_probability)
+            if candidate.channels is None:
+                reason = rejection(seen, part, float(probability), min_probability)
+            else:
+                reason = rejection(seen, part, float(probability), in_parts(min_probability))
+                reason = reason or chirp(candidate, searched.history, plan)
             detections.append(
                 Detection(
                     candidate=candidate,
@@ -73,6 +85,20 @@ def decide(
                 )
             )
         yield Report(searched.coverage, item.budget, tuple(detections))
+
+
+def in_parts(min_probability: float) -> float:
+    """Give the probability from which a candidate of a part of the band is a pulse."""
+    odds = PART_ODDS * min_probability
+    return odds / (1 - min_probability + odds)
+
+
+def chirp(candidate: Candidate, history: History, plan: SearchPlan) -> str | None:
+    """Say why a candidate of a part of the band is no pulse, but what drifts through all of it."""
+    beside = snr_beside(candidate, history, plan)
+    if beside < max(BESIDE_SNR, BESIDE_SHARE * candidate.snr):
+        return None
+    return f"chirp: S/N {beside:.1f} off its track, beside its part of the band"
 
 
 def rejection(
@@ -94,5 +120,5 @@ def rejection(
     if dm <= plan.unit_dm or (dm <= NEAR_ZERO * err and same):
         return f"zero-dm: DM {dm:.2f} +- {candidate.dm_err:.2f}, S/N {zero:.1f} without dispersion"
     if probability < min_probability:
-        return f"network: probability {probability:.3f} < {min_probability:g}"
+        return f"network: probability {probability:.3f} < {min_probability:.3g}"
     return None

@@ -31,6 +31,11 @@ FEATURES = (
     *(f"spectrum_{part}_{step}" for part in range(PARTS) for step in range(STEPS)),
 )
 
+#: A chirp that is straight in a part of the band goes on beside it, off the track of a pulse:
+#: in so many of `PARTS` on either side, at most so many pixels away.
+BESIDE_PARTS = 4
+BESIDE_PIXELS = 16
+
 #: Geometry of the picture for people.
 PICTURE_COLUMNS = 160
 PICTURE_SUBBANDS = 64
@@ -98,6 +103,34 @@ def _spectrum(swept: "_Swept", plan: SearchPlan, pixel: int) -> Float32Array:
     if swept.cells is None:
         return _in_noise(sums, member.sum(axis=1)[:, None] * pixel)
     return _in_noise(sums, member @ swept.cells[:, columns].astype(np.float32))
+
+
+def snr_beside(candidate: Candidate, history: History, plan: SearchPlan) -> float:
+    """Give the highest S/N near a candidate of a part of the band, beside that and off its track.
+
+    What such a burst leaves there, it would leave on its track.
+    """
+    assert candidate.channels is not None
+    (low, high), pixel = candidate.channels, 2**candidate.octave
+    swept = _swept(replace(candidate, channels=None), history, plan)
+    nchans = len(plan.freqs_mhz)
+    step = max(nchans // PARTS, 1)
+    near = [low - n * step for n in range(1, BESIDE_PARTS + 1)]
+    near += [high + n * step for n in range(BESIDE_PARTS)]
+    parts = [slice(one, one + step) for one in near if 0 <= one <= nchans - step]
+    cells = np.full_like(swept.sums, pixel) if swept.cells is None else swept.cells
+    highest = 0.0
+    for length in (2, 4, 8):
+        pixels = np.arange(2 * plan.res - length + 1) + (length - 1) / 2 - plan.res
+        own = 1 + length / 2 + 1.5 * candidate.width_samples / pixel
+        off = np.flatnonzero((np.abs(pixels) > own) & (np.abs(pixels) <= BESIDE_PIXELS))
+        for part in parts:
+            sums, present = (
+                np.convolve(one[part].sum(axis=0), np.ones(length), "valid")[off]
+                for one in (swept.sums, cells)
+            )
+            highest = max(highest, *_in_noise(sums, present).tolist(), 0.0)
+    return highest
 
 
 def draw(candidate: Candidate, image: Float32Array, history: History, plan: SearchPlan) -> Picture:

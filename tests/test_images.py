@@ -15,7 +15,7 @@ from mlppa.simulate import Interference, Pulse, Sky, SkySource
 
 from .skies import HEADER, recorded, searched
 
-SETTINGS = SearchSettings(dm_max=500.0, threshold=6.5, width_max_ms=60.0)
+SETTINGS = SearchSettings(dm_max=500.0, threshold=6.5, width_max_ms=60.0, subbands=False)
 WIDE = FilterbankHeader(
     nchans=256, fch1_mhz=1500.0, foff_mhz=-1.0, tsamp_s=1e-3, tstart_mjd=60000.0, nbits=32
 )

@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 
 from mlppa.config import Plan, SearchSettings
-from mlppa.data import Candidate, FilterbankHeader
-from mlppa.search.subbands import BOUNDS, split, view
-from mlppa.simulate import Pulse, Sky, SkySource, shape_pulse
+from mlppa.data import Block, Candidate, Classified, Detection, FilterbankHeader
+from mlppa.decide import decide, in_parts
+from mlppa.dispersion import delay_s
+from mlppa.images import cut_images
+from mlppa.search.subbands import BOUNDS, MOST_COST, split, view
+from mlppa.simulate import Interference, Pulse, Sky, SkySource, shape_pulse
 
+from .messages import BUDGET
 from .skies import found, plan_for, searched
 
 HEADER = FilterbankHeader(
@@ -115,12 +119,84 @@ def test_the_parts_cover_the_band_whatever_its_order() -> None:
     assert split(HEADER.freqs_mhz[:12]) == []
 
 
-def test_parts_are_searched_at_a_millisecond() -> None:
-    for tsamp_s, octave in ((64e-6, 4), (256e-6, 2), (1e-3, 0), (5e-3, 0)):
-        header = replace(HEADER, tsamp_s=tsamp_s)
+def test_parts_are_searched_at_half_a_millisecond_where_that_costs_little() -> None:
+    for nchans, tsamp_s, octave in ((1024, 64e-6, 3), (256, 512e-6, 1), (256, 5e-3, 1)):
+        header = replace(HEADER, nchans=nchans, foff_mhz=-384 / nchans, tsamp_s=tsamp_s)
         plan = Plan.make(SETTINGS, header, 64)
         assert {part.plan.octaves[0].index for part in plan.search.subbands} == {octave}
         assert len(plan.search.halos) > octave
+        whole, *parts = (
+            sum(len(o.sweeps) / 2**o.index for o in one.octaves) for one in plan.search.plans
+        )
+        assert sum(parts) <= MOST_COST * whole
         described = plan.describe()["subbands"]
         assert isinstance(described, list)
         assert len(described) == len(BOUNDS)
+
+
+def sweep_s(dm: float) -> float:
+    return float(delay_s(dm, HEADER.f_lo_mhz, HEADER.f_hi_mhz))
+
+
+@pytest.mark.parametrize("dm", [20.0, 120.0, 500.0])
+@pytest.mark.parametrize("snr", [12.0, 40.0])
+def test_a_burst_that_the_end_cuts_off_is_found(dm: float, snr: float) -> None:
+    """A fifth of its sweep never came."""
+    sky = sky_with(Pulse(time_s=2.0, dm=dm, width_ms=4.0, snr=snr))
+    sky = replace(sky, nsamples=round((2.0 + 0.8 * sweep_s(dm)) / HEADER.tsamp_s))
+    (candidate,) = found(sky, SETTINGS)
+    assert candidate.sample * HEADER.tsamp_s == pytest.approx(2.0, abs=0.004)
+    assert candidate.dm == pytest.approx(dm, abs=max(4 * candidate.dm_err, 2))
+
+
+@pytest.mark.parametrize("hole_s", [0.5, 15.0])
+def test_a_burst_that_a_hole_cuts_off_is_found(hole_s: float) -> None:
+    """Whether the hole swallows whole gulps or not."""
+    sky = sky_with(Pulse(time_s=2.0, dm=500.0, width_ms=4.0, snr=30.0))
+    sky = replace(sky, nsamples=round(20 / HEADER.tsamp_s))
+    spectra = np.concatenate([block.spectra for block in SkySource(sky).blocks()])
+    first = round((2.0 + 0.8 * sweep_s(500.0)) / HEADER.tsamp_s)
+    behind = first + round(hole_s / HEADER.tsamp_s)
+    items = list(
+        searched([Block(0, spectra[:first]), Block(behind, spectra[behind:])], HEADER, SETTINGS)
+    )
+    (candidate,) = [c for item in items for c in item.candidates]
+    assert candidate.sample * HEADER.tsamp_s == pytest.approx(2.0, abs=0.004)
+    # nothing is told twice, nor left out
+    told = [item.coverage for item in items]
+    assert [one.stop for one in told[:-1]] == [one.start for one in told[1:]]
+    assert sum(one.searched + one.masked + one.missing for one in told) == len(spectra)
+    assert [one.decided_to for one in told] == sorted(one.decided_to for one in told)
+
+
+def judged(sky: Sky, probability: float, min_probability: float) -> list[Detection]:
+    """Decide as if a network were as sure as that of everything."""
+    plan = plan_for(HEADER, SETTINGS).search
+    batches = cut_images(searched(SkySource(sky).blocks(), HEADER, SETTINGS), plan)
+    certain = (
+        Classified(one, np.full(len(one.images), probability, np.float32), BUDGET)
+        for one in batches
+    )
+    reports = decide(certain, plan, min_probability, pictures=False)
+    return [detection for report in reports for detection in report.detections]
+
+
+def test_a_chirp_is_no_pulse_in_a_part_of_the_band() -> None:
+    """It is as straight there, and goes on beside it where no pulse would."""
+    chirp = Interference("chirp", 2.0, 2.4, 3.0, 1116.0, 1500.0, width_ms=10.0)
+    told = judged(replace(sky_with(), interference=(chirp,)), 1.0, 0.5)
+    parts = [one for one in told if one.candidate.channels is not None]
+    assert parts
+    assert {(one.label, (one.reason or "").split(":")[0]) for one in parts} == {("rfi", "chirp")}
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 0.3), (0.35, 0.65), (0.7, 1.0)])
+def test_a_burst_in_a_part_of_the_band_is_a_pulse_if_the_network_is_sure(
+    low: float, high: float
+) -> None:
+    sky = sky_with(burst(low, high, 300.0, 20.0))
+    assert [one.label for one in judged(sky, 0.97, 0.5)] == ["pulse"]
+    (doubtful,) = judged(sky, 0.95, 0.5)
+    assert doubtful.candidate.channels is not None
+    assert doubtful.reason == "network: probability 0.950 < 0.968"
+    assert (in_parts(0.0), in_parts(1.0)) == (0.0, 1.0)

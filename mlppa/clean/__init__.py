@@ -11,8 +11,10 @@ oracle. It runs over the spectra as they came: only int8 is ever transposed, and
 to `reels`, behind what came before.
 """
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -117,7 +119,9 @@ def clean(
     Yields
     ------
     clean
-        One clean gulp per gulp.
+        One clean gulp per gulp. Behind the last one, and unless gulps are not waited for also
+        behind one with a gap after it, come some of nothing, see `CleanGulp.is_beyond`: what
+        was sweeping through the band when the data ended arrives in them.
     """
     from . import fast
 
@@ -140,8 +144,12 @@ def clean_by(
     """Clean with an arithmetic of choice; see `clean`."""
     cleaner = _Cleaner(arithmetic, wanted)
     prepared = _prepared(arithmetic, gulps, len(wanted.halos))
-    # a loop would hold the raw gulps of its last turn while the next one is read
-    yield from map(cleaner.clean, _with_neighbours(prepared) if ahead else _with_past(prepared))
+    if ahead:
+        # a loop would hold the raw gulps of its last turn while the next one is read
+        yield from chain.from_iterable(map(cleaner.follow, _with_neighbours(prepared)))
+    else:
+        yield from map(cleaner.clean, _with_past(prepared))
+    yield from cleaner.beyond(sys.maxsize)
 
 
 class _Cleaner:
@@ -153,6 +161,33 @@ class _Cleaner:
         self._follower = Follower(arithmetic, wanted.baseline)
         self._last: Judgement | None = None
         self._reels: Reels | None = None
+        self._latest: CleanGulp | None = None
+
+    def follow(self, neighbours: _Neighbours) -> Iterator[CleanGulp]:
+        """Clean the gulp in the middle; what swept into a gap in front of it comes first."""
+        yield from self.beyond(neighbours[1][0].start)
+        cleaned = self.clean(neighbours)
+        del neighbours  # raw gulps are large
+        yield cleaned
+
+    def beyond(self, until: int) -> Iterator[CleanGulp]:
+        """Give gulps of nothing behind the last one, as far as its sweeps reach."""
+        if self._latest is None or self._reels is None:
+            return
+        latest, nsamples = self._latest, len(self._latest.valid)
+        reach = max(halo << octave for octave, halo in enumerate(self._wanted.halos))
+        for start in range(latest.stop, min(latest.stop + reach, until), nsamples):
+            rows, coarse, starts = self._reels.advance(start)
+            rows[:] = 0
+            self._arithmetic.decimate(rows, coarse, starts)
+            yield CleanGulp(
+                start=start,
+                windows=self._reels.windows,
+                good=latest.good,
+                valid=np.zeros(nsamples, np.bool_),
+                first=latest.last,
+                last=latest.last,
+            )
 
     def clean(self, neighbours: _Neighbours) -> CleanGulp:
         """Clean the gulp in the middle."""
@@ -166,7 +201,7 @@ class _Cleaner:
             sky.spectra, slow.series, judged.mean, slow.response, judged.scale, rows
         )
         self._arithmetic.decimate(rows, coarse, starts)
-        return CleanGulp(
+        cleaned = CleanGulp(
             start=gulp.start,
             windows=self._reels.windows,
             good=judged.good,
@@ -177,6 +212,8 @@ class _Cleaner:
             quiet=gulp.quiet,
             shed=gulp.shed,
         )
+        self._latest = replace(cleaned, windows=())
+        return cleaned
 
     def _judge(self, sky: Stretch, slow: Baseline) -> Judgement:
         # A short piece at the edge of a gap is judged by the gulp before it.

@@ -79,7 +79,7 @@ def search(
     linger_s: Linger = 0.0,
     images: Annotated[bool, typer.Option(help="Draw a PNG of every detection.")] = True,
     mask: Mask = True,
-    subbands: Annotated[bool, typer.Option(help="Search parts of the band too.")] = False,
+    subbands: Annotated[bool, typer.Option(help="Search parts of the band too.")] = True,
     quiet: Quiet = False,
     as_json: AsJson = False,
     debug: Debug = False,

@@ -96,7 +96,7 @@ class SearchSettings(Section):
     dm_tol: Annotated[float, Field(ge=0, le=4)] = 1.0
     mask: bool = True
     zap_mhz: list[Range] = []
-    subbands: bool = False
+    subbands: bool = True
 
 
 class ClassifySettings(Section):

@@ -214,6 +214,11 @@ class CleanGulp:
         return self.start + len(self.valid)
 
     @property
+    def is_beyond(self) -> bool:
+        """Whether it lies beyond what came: the stream stands for no sample of it."""
+        return self.first == self.last
+
+    @property
     def samples(self) -> Int8Array:
         """Its own samples at full time resolution, shape (nchans, nsamples)."""
         return self.windows[0][:, -len(self.valid) :]

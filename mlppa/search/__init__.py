@@ -175,30 +175,34 @@ def search(
     ------
     searched
         One per gulp, one for every stretch without data in between, and a last one
-        without new samples that holds what was still waiting when the stream ended.
+        without new samples that holds what was still waiting when the stream ended, and what
+        of its pulses arrived behind its end.
     """
     history, waiting = History(), Waiting(plan)
     none = [np.empty(0, TRIGGER)] * len(plan.plans)
-    stop, least = None, plan.threshold
+    stop, least, late = None, plan.threshold, none
     for gulp in gulps:
         least = plan.threshold if gate is None else gate()
+        if gulp.is_beyond and stop is not None:
+            # no part of the history: whatever is not there reads as no signal
+            peaks = _peaks(gulp, plan, kernel, least)
+            late = [np.concatenate(pair) for pair in zip(late, peaks, strict=True)]
+            continue
         if stop is None and gulp.shed is not None:
             stop = gulp.shed.start
         if stop is not None and gulp.start > stop:
             # what is due in the gap must be measured before the gulp behind it takes its place
-            new, storm = waiting.settle(none, gulp.start, history, gulp.start - stop, least)
+            new, storm = waiting.settle(late, gulp.start, history, gulp.start - stop, least)
+            late = none
             yield Searched(_missing(stop, gulp, plan, len(new), storm), new, history)
         history = history.extend(gulp, plan.memory)
-        pieces = [gulp, *(gulp.part(part.channels) for part in plan.subbands)]
-        peaks = [
-            screen(piece, one, kernel, least) for piece, one in zip(pieces, plan.plans, strict=True)
-        ]
+        peaks = _peaks(gulp, plan, kernel, least)
         frontier = np.inf if gulp.quiet else gulp.stop
         new, storm = waiting.settle(peaks, frontier, history, len(gulp.valid), least)
         yield Searched(_coverage(gulp, plan, len(new), storm), new, history)
         stop = gulp.last
     if stop is not None:
-        new, storm = waiting.settle(none, np.inf, history, plan.hold, least)
+        new, storm = waiting.settle(late, np.inf, history, plan.hold, least)
         yield Searched(_end(stop, len(new), storm), new, history)
 
 
@@ -210,6 +214,8 @@ def look(gulps: Iterable[CleanGulp], plan: SearchPlan) -> Iterator[Searched]:
     history = History()
     stop = None
     for gulp in gulps:
+        if gulp.is_beyond:
+            continue
         if stop is not None and gulp.start > stop:
             yield Searched(_end(stop, 0, storm=False), (), history)
             history = History()
@@ -218,6 +224,14 @@ def look(gulps: Iterable[CleanGulp], plan: SearchPlan) -> Iterator[Searched]:
         stop = gulp.last
     if stop is not None:
         yield Searched(_end(stop, 0, storm=False), (), history)
+
+
+def _peaks(gulp: CleanGulp, plan: SearchPlan, kernel: Kernel, least: float) -> list[Triggers]:
+    """Screen all of the band, and each part that is searched by itself."""
+    pieces = [gulp, *(gulp.part(part.channels) for part in plan.subbands)]
+    return [
+        screen(piece, one, kernel, least) for piece, one in zip(pieces, plan.plans, strict=True)
+    ]
 
 
 def screen(

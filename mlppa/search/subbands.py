@@ -7,7 +7,7 @@ whole band: it arrives where the delay law takes it.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -30,8 +30,10 @@ FEWEST_CHANNELS = 16
 #: Nor are fewer DMs.
 FEWEST_ROWS = 16
 
-#: Parts are searched from this sampling time on.
-FINEST_S = 0.9e-3
+#: Parts are searched from this sampling time on, or a coarser one: all of them must not cost
+#: more than this share of what the whole band does.
+FINEST_S = 0.45e-3
+MOST_COST = 0.9
 
 #: The longest boxcar: what drifts more slowly in a part of the band is no burst.
 WIDEST_S = 32e-3
@@ -84,8 +86,20 @@ class SubBand:
 
     def times(self, peaks: Triggers) -> NDArray[np.float64]:
         """Give the times of peaks of the part, but at the mean delay of the whole band."""
-        lever = (self.mean - self.top) * self.ratio - self.plan.mean_shape
-        return np.asarray(peaks["time"] + lever * peaks["sweep"])
+        return np.asarray(peaks["time"] + self._lever * peaks["sweep"])
+
+    def seen(self, peaks: Triggers) -> Triggers:
+        """Give peaks of the whole band as the part sees them."""
+        there = peaks.copy()
+        there["sweep"] /= self.ratio
+        there["span"] /= self.ratio
+        there["time"] -= self._lever * there["sweep"]
+        return there
+
+    @property
+    def _lever(self) -> float:
+        """Mean delay of the whole band less that of the part, for each sample of its sweep."""
+        return (self.mean - self.top) * self.ratio - self.plan.mean_shape
 
     def of_band(self, candidate: Candidate) -> Candidate:
         """Tell a candidate of the part as one of the band: arrived at the top of the band."""
@@ -109,11 +123,17 @@ def make_subbands(whole: "SearchPlan", grid: Grid) -> tuple[SubBand, ...]:
         What is tried in the whole band.
     """
     first = max(math.ceil(math.log2(FINEST_S / whole.tsamp_s)), 0)
+    while _cost(parts := _parts(whole, grid, first)) > MOST_COST * _cost([whole]):
+        first += 1
+    return tuple(parts)
+
+
+def _parts(whole: "SearchPlan", grid: Grid, first_octave: int) -> list[SubBand]:
     grid = replace(
         grid,
         width_max_s=min(grid.width_max_s, WIDEST_S),
         delays_per_octave=DELAYS_PER_OCTAVE,
-        first_octave=first,
+        first_octave=first_octave,
     )
     found = []
     for channels in split(whole.freqs_mhz):
@@ -125,7 +145,13 @@ def make_subbands(whole: "SearchPlan", grid: Grid) -> tuple[SubBand, ...]:
             ratio = plan.unit_dm / whole.unit_dm
             top = float(whole.shape[channels].min())
             found.append(SubBand(channels, plan, top, whole.mean_shape, ratio))
-    return tuple(found)
+    return found
+
+
+def _cost(searches: Iterable["SearchPlan | SubBand"]) -> float:
+    """Give the rows that are made and matched with boxcars, for each sample."""
+    plans = (one.plan if isinstance(one, SubBand) else one for one in searches)
+    return float(sum(len(o.sweeps) / 2**o.index for plan in plans for o in plan.octaves))
 
 
 def distinct(

@@ -35,6 +35,8 @@ class Waiting:
     def __init__(self, plan: "SearchPlan") -> None:
         self._plan = plan
         self._peaks: list[Triggers] = [np.empty(0, TRIGGER) for _ in plan.plans]
+        #: Of those that wait in the whole band, the strongest of each group.
+        self._held: Triggers = np.empty(0, TRIGGER)
         self._final: list[Candidate] = []
         self._storm = False
         self._threshold = plan.threshold
@@ -81,7 +83,9 @@ class Waiting:
         room = most - sum(map(len, chosen))
         good = self._measured(chosen[0], frontier, history, room)
         for part, these in zip(plan.subbands, chosen[1:], strict=True):
-            good += measured_in(part, these, history, (*self._final, *good), threshold)
+            known = as_triggers([part.of_part(c) for c in (*self._final, *good)], part.plan)
+            seen = np.concatenate([known, part.seen(self._held)])
+            good += measured_in(part, these, history, seen, threshold)
         new = distinct(good, self._final, plan)
         oldest = history.gulps[-1].stop - 2 * plan.memory
         self._final = [c for c in self._final if c.sample > oldest] + new
@@ -93,6 +97,8 @@ class Waiting:
         owner = owners(waiting)
         due = self._ripe(number, waiting, frontier)[owner]
         self._peaks[number] = waiting[~due]
+        if number == 0:
+            self._held = waiting[np.unique(owner[~due])]
         leaders: Triggers = waiting[np.unique(owner[due])]
         return leaders
 
@@ -140,13 +146,12 @@ def measured_in(
     part: SubBand,
     leaders: Triggers,
     history: History,
-    known: Sequence[Candidate],
+    seen: Triggers,
     threshold: float,
 ) -> list[Candidate]:
-    """Measure leaders in their part of the band, but for wings of what is known."""
+    """Measure leaders in their part of the band, but for wings of what else is seen there."""
     if not len(leaders):
         return []
-    seen = as_triggers([part.of_part(c) for c in known], part.plan)
     inside = history.part(part.channels)
     new = (leader for leader in leaders if not is_explained(leader, seen))
     measured = [refine(leader, inside, part.plan) for leader in new]

@@ -155,6 +155,7 @@ def _plan(header: FilterbankHeader, rng: np.random.Generator, at: Draw) -> Plan:
         threshold=at.threshold,
         threads=1,
         plan="quality" if rng.uniform() < 0.5 else "fast",
+        subbands=False,
     )
     return Plan.make(settings, header, at.res)
 

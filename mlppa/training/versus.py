@@ -109,7 +109,7 @@ def compare(models: Sequence[str | Path], sky: Sky, kernel: Kernel, tell: Tell =
     refuse_namesakes(models)
     cards, judges = [model_card(name) for name in models], [judge_of(name) for name in models]
     res = max(card.res for card in cards) or 64
-    settings = SearchSettings(threshold=JUDGED_SNR, dm_max=1000.0, threads=1)
+    settings = SearchSettings(threshold=JUDGED_SNR, dm_max=1000.0, threads=1, subbands=False)
     plan = Plan.make(settings, sky.header, res)
     source = SkySource(sky)
     candidates: list[Candidate] = []
