@@ -183,7 +183,7 @@ def judged(sky: Sky, probability: float, min_probability: float) -> list[Detecti
 
 def test_a_chirp_is_no_pulse_in_a_part_of_the_band() -> None:
     """It is as straight there, and goes on beside it where no pulse would."""
-    chirp = Interference("chirp", 2.0, 2.4, 3.0, 1116.0, 1500.0, width_ms=10.0)
+    chirp = Interference("chirp", 2.0, 2.4, 3.0, 1116.0, 1500.0, width_ms=4.0)
     told = judged(replace(sky_with(), interference=(chirp,)), 1.0, 0.5)
     parts = [one for one in told if one.candidate.channels is not None]
     assert parts

@@ -35,6 +35,13 @@ FEWEST_ROWS = 16
 FINEST_S = 0.45e-3
 MOST_COST = 0.9
 
+#: A part has to tell a burst by so much better than the whole band: noise alone makes one of
+#: seven parts better by a little.
+PART_EXCESS = 1.15
+
+#: A burst may reach beyond the part that tells it best: so much more of it the whole band may see.
+BEYOND_PART = 2.0
+
 #: The longest boxcar: what drifts more slowly in a part of the band is no burst.
 WIDEST_S = 32e-3
 
@@ -71,6 +78,8 @@ class SubBand:
         the sweep of the whole band.
     ratio
         Sweep of the whole band over that of the part.
+    nchans
+        Channels of the whole band.
     """
 
     channels: slice
@@ -78,11 +87,17 @@ class SubBand:
     top: float
     mean: float
     ratio: float
+    nchans: int
 
     @property
     def bounds(self) -> tuple[int, int]:
         """Its first channel, and the one after its last."""
         return self.channels.start, self.channels.stop
+
+    @property
+    def noise_share(self) -> float:
+        """Noise of its sum over that of the whole band."""
+        return math.sqrt(len(self.plan.freqs_mhz) / self.nchans)
 
     def times(self, peaks: Triggers) -> NDArray[np.float64]:
         """Give the times of peaks of the part, but at the mean delay of the whole band."""
@@ -144,7 +159,9 @@ def _parts(whole: "SearchPlan", grid: Grid, first_octave: int) -> list[SubBand]:
             plan = replace(whole, freqs_mhz=freqs_mhz, octaves=trials, max_width=widest)
             ratio = plan.unit_dm / whole.unit_dm
             top = float(whole.shape[channels].min())
-            found.append(SubBand(channels, plan, top, whole.mean_shape, ratio))
+            found.append(
+                SubBand(channels, plan, top, whole.mean_shape, ratio, len(whole.freqs_mhz))
+            )
     return found
 
 
@@ -168,7 +185,7 @@ def distinct(
     distinct
         Those of ``found`` that are new, in the order of time.
     """
-    strongest = sorted(found, key=lambda c: -c.snr)
+    strongest = sorted(found, key=lambda c: -_weight(c))
     every = [*known, *strongest]
     bounds = {None: 0} | {one.bounds: number for number, one in enumerate(plan.subbands, start=1)}
     part = np.array([bounds[c.channels] for c in every], np.int64)
@@ -182,15 +199,27 @@ def distinct(
             peaks = seen[max(number, int(part[i]), key=coarseness.__getitem__)]
             before = peaks[others[others < len(known)]]
             again = is_repeated if number == part[i] else explains
-            told[i] &= not is_explained(peaks[i], peaks[others]) and not again(peaks[i], before)
+            explained = is_explained(peaks[i], peaks[others])
+            if explained and number and part[i] == 0:
+                # what shines in a part only is faint in all of the band
+                there = seen[0][others]
+                there["snr"] *= BEYOND_PART * PART_EXCESS * plan.subbands[number - 1].noise_share
+                here = is_repeated(peaks[i], peaks[others])
+                explained = here or is_explained(seen[0][i], there)
+            told[i] &= not explained and not again(peaks[i], before)
     new = [c for c, is_told in zip(strongest, told[len(known) :], strict=True) if is_told]
     return sorted(new, key=lambda c: c.sample)
+
+
+def _weight(candidate: Candidate) -> float:
+    return candidate.snr / (1 if candidate.channels is None else PART_EXCESS)
 
 
 def _as_seen(
     candidates: Sequence[Candidate], plan: "SearchPlan", numbers: set[int]
 ) -> dict[int, Triggers]:
     """Give candidates as peaks of all the band (0), or of the parts of these numbers."""
+    candidates = [replace(c, snr=_weight(c)) for c in candidates]
     return {
         number: as_triggers(candidates, plan)
         if number == 0

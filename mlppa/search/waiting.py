@@ -11,7 +11,7 @@ from ..data import Candidate, History
 from ..metrics import STORM_DROPPED
 from .cluster import TRIGGER, Triggers, as_triggers, is_explained, owners
 from .refine import companions, refine
-from .subbands import SubBand, distinct
+from .subbands import PART_EXCESS, SubBand, distinct
 
 if TYPE_CHECKING:
     from . import SearchPlan
@@ -153,7 +153,11 @@ def measured_in(
     if not len(leaders):
         return []
     inside = history.part(part.channels)
-    new = (leader for leader in leaders if not is_explained(leader, seen))
+    weighed = leaders.copy()
+    weighed["snr"] /= PART_EXCESS
+    new = [
+        one for one, weight in zip(leaders, weighed, strict=True) if not is_explained(weight, seen)
+    ]
     measured = [refine(leader, inside, part.plan) for leader in new]
     return [part.of_band(c) for c in measured if c is not None and c.snr >= threshold]
 
