@@ -138,8 +138,11 @@ def make_subbands(whole: "SearchPlan", grid: Grid) -> tuple[SubBand, ...]:
         What is tried in the whole band.
     """
     first = max(math.ceil(math.log2(FINEST_S / whole.tsamp_s)), 0)
-    while _cost(parts := _parts(whole, grid, first)) > MOST_COST * _cost([whole]):
+    most = MOST_COST * _cost([whole])
+    parts = _parts(whole, grid, first)
+    while _cost(part.plan for part in parts) > most:
         first += 1
+        parts = _parts(whole, grid, first)
     return tuple(parts)
 
 
@@ -165,9 +168,8 @@ def _parts(whole: "SearchPlan", grid: Grid, first_octave: int) -> list[SubBand]:
     return found
 
 
-def _cost(searches: Iterable["SearchPlan | SubBand"]) -> float:
+def _cost(plans: Iterable["SearchPlan"]) -> float:
     """Give the rows that are made and matched with boxcars, for each sample."""
-    plans = (one.plan if isinstance(one, SubBand) else one for one in searches)
     return float(sum(len(o.sweeps) / 2**o.index for plan in plans for o in plan.octaves))
 
 
