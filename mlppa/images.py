@@ -57,8 +57,7 @@ def cut_images(searched: Iterable[Searched], plan: SearchPlan) -> Iterator[Image
         One per item, with no images where there was no candidate.
     """
     for item in searched:
-        views = [view(c, item.history, plan) for c in item.candidates]
-        cuts = [_cut(*one) for one in views]
+        cuts = [_cut(c, item.history, plan) for c in item.candidates]
         yield ImageBatch(
             item,
             np.array([image for image, _ in cuts], np.float32).reshape(-1, plan.res, plan.res),
@@ -72,7 +71,8 @@ def _cut(
     """Cut one image, in units of its noise, and gather the numbers that go with it.
 
     The row of the candidate's own DM is exact to the sample; in the others each channel
-    moves by whole pixels.
+    moves by whole pixels. The image of a candidate in a part of the band shows that part; its
+    spectrum shows all of the band, for a chirp goes on beside the part.
 
     Returns
     -------
@@ -81,16 +81,20 @@ def _cut(
     features
         In the order of FEATURES.
     """
-    swept = _swept(candidate, history, plan)
+    seen, inside, part = view(candidate, history, plan)
+    swept = _swept(seen, inside, part)
+    whole = swept
+    if candidate.channels is not None:
+        whole = _swept(replace(candidate, channels=None), history, plan)
     pixel = 2**candidate.octave
     numbers = [
-        float(np.log2(1 + candidate.dm / plan.unit_dm / pixel)),
+        float(np.log2(1 + candidate.dm / part.unit_dm / pixel)),
         candidate.snr,
         candidate.snr_zero_dm / candidate.snr,
         float(np.log2(candidate.width_samples / pixel)),
     ]
-    spectrum = _spectrum(swept, plan, pixel)
-    return _in_noise(*_image(swept, plan, pixel)), np.append(numbers, spectrum).astype(np.float32)
+    spectrum = _spectrum(whole, plan, pixel)
+    return _in_noise(*_image(swept, part, pixel)), np.append(numbers, spectrum).astype(np.float32)
 
 
 def _spectrum(swept: "_Swept", plan: SearchPlan, pixel: int) -> Float32Array:

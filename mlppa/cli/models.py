@@ -90,6 +90,9 @@ def dataset(
     unseen: Annotated[
         bool, typer.Option("--unseen", help="To measure on: of telescopes never trained on.")
     ] = False,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Search parts of the band too; more pulses are narrow.")
+    ] = False,
     recording: Annotated[
         list[Path] | None,
         typer.Option(readable=False, help="A filterbank without pulses, to put some into."),
@@ -106,7 +109,7 @@ def dataset(
 
     if res not in RESOLUTIONS:
         raise typer.BadParameter(f"{res} is none of {', '.join(map(str, RESOLUTIONS))}")
-    draw = Draw(seed, 0, res, threshold, unseen, recordings=tuple(recording or ()))
+    draw = Draw(seed, 0, res, threshold, unseen, parts, tuple(recording or ()))
     with bar(quiet) as tell:
         made = make_dataset(out, draw, images, processes, tell)
     contact_sheet(made, out / "sheet.png")

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from ..classify.table import COLUMNS, beside
 from ..clean import clean
 from ..config import Plan
-from ..data import BoolArray, Candidate, Float32Array, ImageBatch
+from ..data import BoolArray, Candidate, FilterbankHeader, Float32Array, ImageBatch
 from ..dedisperse import Kernel
-from ..dispersion import channel_shape
+from ..dispersion import channel_shape, dm_per_sample
 from ..gulps import gulps
 from ..images import FEATURES, cut_images
 from ..search import search
-from ..simulate import Interference, Kind, Pulse, band_share, claim, shape_pulse
+from ..simulate import Interference, Kind, Pulse, PulseShape, band_share, claim, shape_pulse
 from ..sources import Source
 from .skies import Draw, Drawn, draw_sky
 
@@ -44,8 +44,9 @@ CLASSES = (
 #: What is known of an image beside its pixels and its features: whether it is a pulse; the
 #: sky it comes from, for sets are split by sky, never inside one; its place in `CLASSES`;
 #: the candidate's DM, arrival, sweep in samples and width; the channels at the edges of the
-#: band; how many other candidates are near in time, and the S/N of the strongest of them; and
-#: the part of the band that a pulse shines in (NaN for others).
+#: part of the band that it was measured in, and the share of the channels that are in it; how
+#: many other candidates are near in time, and the S/N of the strongest of them; and the part of
+#: the band that a pulse shines in (NaN for others).
 FACTS = np.dtype(
     [
         ("label", np.bool_),
@@ -58,6 +59,7 @@ FACTS = np.dtype(
         ("width_ms", np.float32),
         ("f_lo_mhz", np.float32),
         ("f_hi_mhz", np.float32),
+        ("part", np.float32),
         ("beside", np.int32),
         ("rival_snr", np.float32),
         ("band", np.float32),
@@ -229,8 +231,7 @@ class Matched(NamedTuple):
 def match(candidates: Sequence[Candidate], pulses: tuple[Pulse, ...], plan: Plan) -> Matched:
     """Match candidates to pulses, one to one."""
     tsamp_s = plan.header.tsamp_s
-    freqs_mhz = plan.header.freqs_mhz
-    edges = [freqs_mhz[slice(*(c.channels or (None,)))] for c in candidates]
+    edges = [_channels(c, plan.header) for c in candidates]
     found = [
         _Found(c.sample * tsamp_s, c.dm, c.snr, float(e.min()), float(e.max()))
         for c, e in zip(candidates, edges, strict=True)
@@ -250,22 +251,37 @@ def _near(candidates: Sequence[Candidate], pulses: tuple[Pulse, ...], plan: Plan
 
     Wings reach the farther the brighter the pulse is, and the less its delay differs within
     the part of the band that it shines in; and what several pulses make together lies between
-    them.
+    them. A candidate of a part of the band is looked at as that part shows it.
     """
-    search, header = plan.search, plan.header
-    delays = channel_shape(header.freqs_mhz)
-    sweeps = np.array([c.dm for c in candidates]) / search.unit_dm
-    times = np.array([c.sample for c in candidates]) + search.mean_shape * sweeps
+    shapes = [shape_pulse(pulse, plan.header) for pulse in pulses]
+    every = (0, plan.header.nchans)
+    where = np.array([c.channels or every for c in candidates], np.int64).reshape(-1, 2)
     near = np.zeros(len(candidates), np.bool_)
-    for pulse in pulses:
-        shape = shape_pulse(pulse, header)
-        width = shape.boxcar_samples
+    for low, high in np.unique(where, axis=0).tolist():
+        here = np.flatnonzero((where == (low, high)).all(axis=1))
+        seen = [candidates[number] for number in here.tolist()]
+        near[here] = _near_in(slice(low, high), seen, shapes, plan)
+    return near
+
+
+def _near_in(
+    channels: slice, candidates: Sequence[Candidate], shapes: Sequence[PulseShape], plan: Plan
+) -> BoolArray:
+    search, tsamp_s = plan.search, plan.header.tsamp_s
+    delays = channel_shape(plan.header.freqs_mhz)[channels]
+    mean, lever = float(delays.mean()), float(np.ptp(delays))
+    sweeps = np.array([c.dm for c in candidates]) / search.unit_dm
+    times = np.array([c.sample for c in candidates]) + mean * sweeps
+    near = np.zeros(len(candidates), np.bool_)
+    for shape in shapes:
+        flux, pulse, width = shape.profile[channels].sum(axis=1), shape.pulse, shape.boxcar_samples
+        if not flux.any():
+            continue
         sweep = pulse.dm / search.unit_dm
-        off_sweep = np.abs(sweeps - sweep)
-        time = pulse.time_s / header.tsamp_s + search.mean_shape * sweep
+        off_sweep = lever * np.abs(sweeps - sweep)
         reach = max(24 * width + 48, 1.5 * width * pulse.snr / search.threshold)
-        reach /= max(_spread(delays, shape.profile.sum(axis=1)) / delays.std(), LEAST_SPREAD)
-        off_time = np.abs(times - time)
+        reach /= max(_spread(delays, flux) / delays.std(), LEAST_SPREAD)
+        off_time = np.abs(times - pulse.time_s / tsamp_s - mean * sweep)
         near |= (off_sweep <= reach) & (off_time <= 0.75 * off_sweep + 8 * width + 16)
     return near
 
@@ -289,20 +305,27 @@ def sky_facts(candidates: Sequence[Candidate], matched: Matched, sky: Drawn, num
     header = sky.plan.header
     facts = np.zeros(len(candidates), FACTS)
     facts["label"], facts["sky"] = matched.labels, number
-    facts["f_lo_mhz"], facts["f_hi_mhz"] = header.f_lo_mhz, header.f_hi_mhz
     facts["band"] = np.nan
     times_s = np.array([c.sample for c in candidates], np.float64) * header.tsamp_s
     around = beside(times_s, np.array([c.snr for c in candidates], np.float32))
     facts["beside"], facts["rival_snr"] = around.others, around.rival_snr
     for i, (candidate, pulse) in enumerate(zip(candidates, matched.pulses, strict=True)):
         facts["dm"][i], facts["sample"][i] = candidate.dm, candidate.sample
-        facts["sweep"][i] = candidate.dm / sky.plan.search.unit_dm
+        freqs_mhz = _channels(candidate, header)
+        facts["f_lo_mhz"][i], facts["f_hi_mhz"][i] = freqs_mhz.min(), freqs_mhz.max()
+        facts["part"][i] = len(freqs_mhz) / header.nchans
+        facts["sweep"][i] = candidate.dm / dm_per_sample(freqs_mhz, header.tsamp_s)
         facts["width_samples"][i] = candidate.width_samples
         facts["width_ms"][i] = 1e3 * candidate.width_samples * header.tsamp_s
         facts["kind"][i] = CLASSES.index("pulse" if pulse else _kind(candidate, sky))
         if pulse:
             facts["band"][i] = band_share(pulse, header)
     return facts
+
+
+def _channels(candidate: Candidate, header: FilterbankHeader) -> NDArray[np.float64]:
+    """Give the channels of the part of the band that a candidate was measured in, in MHz."""
+    return header.freqs_mhz[slice(*(candidate.channels or (None,)))]
 
 
 def _kind(candidate: Candidate, sky: Drawn) -> str:

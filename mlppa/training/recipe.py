@@ -40,6 +40,8 @@ class Recipe(BaseModel):
         Observations to measure on, of telescopes and interference that are not trained on.
     threshold
         S/N of the search: low, so that peaks of noise are among the examples.
+    parts
+        Whether parts of the band are searched by themselves, too, and more pulses are narrow.
     recordings
         Filterbanks without pulses that stand for some of the skies.
     loss, focus
@@ -77,6 +79,7 @@ class Recipe(BaseModel):
     skies: Annotated[int, Field(ge=VALIDATION)] = 800
     held_out: Natural = 100
     threshold: Annotated[float, Field(ge=5, le=20)] = 5.2
+    parts: bool = False
     recordings: tuple[Path, ...] = ()
     loss: Literal["bce", "focal"] = "bce"
     focus: Annotated[float, Field(gt=0, le=10)] = 2.0
@@ -113,7 +116,14 @@ class Recipe(BaseModel):
 
     def draw(self) -> Draw:
         """Give the first sky to train on."""
-        return Draw(self.sky_seed, 0, self.res, self.threshold, recordings=tuple(self.recordings))
+        return Draw(
+            self.sky_seed,
+            0,
+            self.res,
+            self.threshold,
+            parts=self.parts,
+            recordings=tuple(self.recordings),
+        )
 
     def draw_unseen(self) -> Draw:
         """Give the first sky to measure on."""

@@ -64,6 +64,10 @@ UNSEEN = Mixture(
     saturates=True,
 )
 
+#: Where parts of the band are searched, so many pulses shine in a narrow part, as wide as this.
+NARROW = 0.25
+NARROW_SHARES = (0.12, 0.6)
+
 #: How often a recording stands for a simulated sky, where any is given.
 RECORDED = 0.3
 
@@ -82,6 +86,8 @@ class Draw:
         S/N from which peaks are candidates.
     unseen
         Whether telescope and interference are of those that nothing is trained on.
+    parts
+        Whether parts of the band are searched by themselves, too.
     recordings
         Filterbanks without pulses that some skies are made from, pulses being put in.
     """
@@ -91,6 +97,7 @@ class Draw:
     res: int
     threshold: float
     unseen: bool = False
+    parts: bool = False
     recordings: tuple[Path, ...] = ()
 
 
@@ -155,7 +162,7 @@ def _plan(header: FilterbankHeader, rng: np.random.Generator, at: Draw) -> Plan:
         threshold=at.threshold,
         threads=1,
         plan="quality" if rng.uniform() < 0.5 else "fast",
-        subbands=False,
+        subbands=at.parts,
     )
     return Plan.make(settings, header, at.res)
 
@@ -260,9 +267,12 @@ def _burst(plan: Plan, rng: np.random.Generator, slot: int) -> list[Pulse]:
         snr=_between(rng, 4, 30) if rng.uniform() < 0.8 else _between(rng, 30, 300),
         spectral_index=float(rng.uniform(-4, 4)),
     )
-    parts = (
-        _drifting(pulse, rng, header) if rng.uniform() < 0.1 else [_coloured(pulse, rng, header)]
-    )
+    if plan.search.subbands and rng.uniform() < NARROW:
+        parts = [_narrow(pulse, rng, header)]
+    elif rng.uniform() < 0.1:
+        parts = _drifting(pulse, rng, header)
+    else:
+        parts = [_coloured(pulse, rng, header)]
     if rng.uniform() < 0.2:
         # A tenth of a width to two widths, at the middle of the band.
         centre_ghz = (header.f_lo_mhz + header.f_hi_mhz) / 2e3
@@ -290,6 +300,17 @@ def _coloured(pulse: Pulse, rng: np.random.Generator, header: FilterbankHeader) 
         scintle_mhz = _between(rng, 0.02, 0.3) * band_mhz
         return replace(pulse, scintle_mhz=scintle_mhz, scintle_seed=int(rng.integers(2**31)))
     return pulse
+
+
+def _narrow(pulse: Pulse, rng: np.random.Generator, header: FilterbankHeader) -> Pulse:
+    """Give a pulse a narrow part of the band, with sharp edges or without."""
+    band_mhz = header.f_hi_mhz - header.f_lo_mhz
+    width_mhz = max(_between(rng, *NARROW_SHARES) * band_mhz, 2 * abs(header.foff_mhz))
+    low = header.f_lo_mhz + float(rng.uniform()) * (band_mhz - width_mhz)
+    if rng.uniform() < 1 / 2:
+        return replace(pulse, f_lo_mhz=low, f_hi_mhz=low + width_mhz)
+    # a Gaussian shines in half as much again as it is wide
+    return replace(pulse, centre_mhz=low + width_mhz / 2, fwhm_mhz=width_mhz / 1.5)
 
 
 def _drifting(pulse: Pulse, rng: np.random.Generator, header: FilterbankHeader) -> list[Pulse]:

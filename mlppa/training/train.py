@@ -108,6 +108,7 @@ def _refuse_unlike(recipe: Recipe, dataset: Dataset) -> None:
         "threshold": recipe.threshold,
         "recordings": [str(path) for path in recipe.recordings],
         "unseen": False,
+        "parts": recipe.parts,
     }
     for name, value in wanted.items():
         if draw[name] != value:
