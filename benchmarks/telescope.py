@@ -27,4 +27,4 @@ def raw(count: int = 2, nbits: int = 8) -> list[Gulp]:
 
 
 def cleaned(some: list[Gulp]) -> list[CleanGulp]:
-    return list(clean(some, PLAN.search.halos, PLAN.baseline))
+    return list(clean(some, PLAN.room, PLAN.baseline))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from mlppa.clean import clean
+from mlppa.clean import Room, clean
 from mlppa.data import Block, CleanGulp
 from mlppa.gulps import gulps
 
@@ -23,7 +23,6 @@ class Stream:
     nchans: int
     tsamp_s: float
     nsamples: int
-    noctaves: int
     baseline: int
 
     def blocks(self, dtype: str) -> Iterator[Block]:
@@ -37,8 +36,8 @@ class Stream:
 
 
 STREAMS = {
-    "1024 channels, 64 us": Stream(1024, 64e-6, 32768, 5, 6250),
-    "256 channels, 256 us": Stream(256, 256e-6, 16384, 4, 1562),
+    "1024 channels, 64 us": Stream(1024, 64e-6, 32768, 6250),
+    "256 channels, 256 us": Stream(256, 256e-6, 16384, 1562),
 }
 
 
@@ -59,7 +58,7 @@ def test_gulps_and_clean(name: str, dtype: str, benchmark: BenchmarkFixture, tel
     blocks = list(stream.blocks(dtype))
 
     def run() -> list[CleanGulp]:
-        return list(clean(gulps(blocks, stream.nsamples), [0] * stream.noctaves, stream.baseline))
+        return list(clean(gulps(blocks, stream.nsamples), Room(), stream.baseline))
 
     (gulp,) = benchmark(run)
     assert gulp.good.all()

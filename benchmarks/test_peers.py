@@ -15,7 +15,7 @@ from mlppa.clean import clean
 from mlppa.config import Plan, SearchSettings
 from mlppa.dedisperse.engine import Engine
 from mlppa.gulps import gulps
-from mlppa.search import screen
+from mlppa.search.screen import Screen
 from mlppa.simulate import Sky, SkySource, write_filterbank
 
 from .conftest import Tell
@@ -34,12 +34,13 @@ SOME_DMS = (100.0, 500.0)
 def ours_s() -> float:
     """CPU seconds of the engine for a DM and a second of data."""
     plan = Plan.make(SearchSettings(dm_max=CASE.dm_max, subbands=False), CASE.header, 64)
-    cleaned = clean(gulps(SkySource(SKY).blocks(), plan.gulp), plan.search.halos, plan.baseline)
+    cleaned = list(clean(gulps(SkySource(SKY).blocks(), plan.gulp), plan.room, plan.baseline))
     engine = Engine(1)
     spent = []
+    screen = Screen(plan.search, engine)
     for gulp in cleaned:
         began = thread_time()
-        screen(gulp, plan.search, engine)
+        screen(gulp, plan.search.threshold)
         spent.append(thread_time() - began)
     engine.close()
     trials = sum(len(octave.sweeps) for octave in plan.search.octaves)

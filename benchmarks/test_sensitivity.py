@@ -86,7 +86,7 @@ def _add(z: NDArray[np.float32], starts: NDArray[np.int64], series: NDArray[np.f
 def found(source: SkySource | Watched, settings: SearchSettings) -> list[Candidate]:
     plan = Plan.make(settings, source.header, 64)
     engine = Engine(2)
-    cleaned = clean(gulps(source.blocks(), plan.gulp), plan.search.halos, plan.baseline, mask=True)
+    cleaned = clean(gulps(source.blocks(), plan.gulp), plan.room, plan.baseline, mask=True)
     candidates = [c for s in search(cleaned, plan.search, engine) for c in s.candidates]
     engine.close()
     return candidates

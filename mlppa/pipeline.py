@@ -9,7 +9,7 @@ from .arrivals import Arrivals
 from .channel import OnFull, prefetch
 from .classify import Network, classify
 from .clean import clean
-from .config import Plan
+from .config import CLEAN_AHEAD, Plan
 from .data import Block, CleanGulp, Gulp, Listed, Report, Searched
 from .decide import decide
 from .dedisperse import Kernel
@@ -22,9 +22,6 @@ from .search import look, search
 from .sources import Source
 from .stopwatch import Stopwatch
 from .watchdog import Ladder, Rung
-
-#: Gulps that wait between the two threads.
-DEPTH = 1
 
 
 @dataclass(frozen=True)
@@ -116,9 +113,9 @@ def pipeline(parts: Parts) -> Generator[Report]:
     plan, live, timed = parts.plan, parts.live, parts.stopwatch.timed
     blocks = timed("read", parts.source.blocks())
     raw = gulps(blocks, plan.gulp) if live is None else received(blocks, parts, live)
-    halos = plan.search.halos if parts.searching else [0]
+    room = plan.room if parts.searching else replace(plan.room, halo=0, reach=0)
     cleaned = clean(
-        raw, halos, plan.baseline, mask=parts.mask, zapped=plan.zapped, ahead=live is None
+        raw, room, plan.baseline, mask=parts.mask, zapped=plan.zapped, ahead=live is None
     )
     ahead = _ahead(timed("clean", cleaned))
     waited = timed("wait", ahead)
@@ -172,7 +169,7 @@ def judge(searched: Iterable[Searched], parts: Parts) -> Iterator[Report]:
 def _ahead(cleaned: Iterator[CleanGulp]) -> Generator[CleanGulp]:
     """Clean ahead of the search; on one processor the two would only take turns."""
     if _processors() > 1:
-        cleaned = prefetch(cleaned, DEPTH, "wait", name="clean")
+        cleaned = prefetch(cleaned, CLEAN_AHEAD - 1, "wait", name="clean")
     yield from cleaned
 
 

@@ -1,6 +1,5 @@
 """How the int8 samples of channels lie in memory: a row for each, the newest last."""
 
-import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -43,35 +42,6 @@ def empty_rows(nchans: int, nsamples: int) -> Int8Array:
     """
     stride = (-(-nsamples // CACHE_LINE) | 1) * CACHE_LINE
     return np.empty((nchans + 1, stride), np.int8)[:nchans, :nsamples]
-
-
-class Shelf:
-    """Rows of one size, taken again once nobody holds them, nor a view of them.
-
-    Memory that is freed in another order than it was asked for is left with holes.
-
-    Parameters
-    ----------
-    nchans, nsamples
-        As for `empty_rows`.
-    """
-
-    def __init__(self, nchans: int, nsamples: int) -> None:
-        self._shape = nchans, nsamples
-        self._made: list[NDArray[np.int8]] = []
-
-    def take(self) -> Int8Array:
-        """Give rows; what stands in them means nothing."""
-        for whole in self._made:
-            if sys.getrefcount(whole) == FREE:
-                break
-        else:
-            rows = empty_rows(*self._shape)
-            assert rows.base is not None
-            whole = rows.base
-            self._made.append(whole)
-        nchans, nsamples = self._shape
-        return whole[:nchans, :nsamples]
 
 
 def padded_rows(rows: Int8Array) -> Int8Array:

@@ -9,6 +9,7 @@ from .dedisperse import Kernel
 from .dispersion import delay_s
 from .images import cut_images
 from .search import search
+from .search.resolutions import Resolutions
 
 
 def warm_up(res: int, nbits: int, kernel: Kernel) -> None:
@@ -41,6 +42,8 @@ def warm_up(res: int, nbits: int, kernel: Kernel) -> None:
             spectra[first + sample + delays.astype(int), np.arange(header.nchans)] += 20
     valid[plan.gulp // 2 + 1] = False
     gulp = Gulp(0, spectra, valid, 0, plan.gulp)
-    cleaned = clean([gulp], plan.search.halos, plan.baseline)
+    cleaned = list(clean([gulp], plan.room, plan.baseline))
+    # so short sweeps need no coarser resolution
+    Resolutions([0, 0]).windows(cleaned[0])
     for _ in cut_images(search(cleaned, plan.search, kernel), plan.search):
         pass

@@ -21,6 +21,8 @@ def stand_in(count: int, res: int) -> Examples:
     facts["kind"] = np.where(labels, 0, len(CLASSES) - 1)
     facts["dm"], facts["width_ms"], facts["band"] = np.where(labels, 300, 3), 3.0, 0.9
     facts["f_lo_mhz"], facts["f_hi_mhz"] = 1200, 1500
+    # one in five was measured in a quarter of the band
+    facts["part"] = np.where(np.arange(count) % 5 == 0, 0.25, 1)
     # one in ten is hardly dispersed
     facts["sweep"], facts["width_samples"] = np.where(np.arange(count) % 20 < 2, 4, 100), 3
     others = np.bincount(facts["sky"][~labels])

@@ -43,7 +43,7 @@ def searched(
 ) -> list[Searched]:
     """Take blocks through clean and search."""
     plan = plan_for(header, settings)
-    cleaned = clean(gulps(blocks, plan.gulp), plan.search.halos, plan.baseline, mask=settings.mask)
+    cleaned = clean(gulps(blocks, plan.gulp), plan.room, plan.baseline, mask=settings.mask)
     return list(search(cleaned, plan.search, kernel()))
 
 

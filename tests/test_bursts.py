@@ -134,7 +134,7 @@ def test_a_storm_is_flagged_counted_and_told_once(
         monkeypatch.setattr(SearchPlan, "most_measured", lambda *_: 2)
     dropped = metric_delta("mlppa_storm_dropped_total", kind=kind)
     with caplog.at_level(logging.WARNING):
-        items = searched(SkySource(storm(8.0)).blocks(), HEADER)
+        items = searched(SkySource(storm(16.0)).blocks(), HEADER)
     stormy = [item.coverage.storm for item in items]
     assert any(stormy)
     assert not stormy[-2]

@@ -158,6 +158,31 @@ def test_the_spectrum_shows_where_in_the_band_a_pulse_shines(ascending: bool) ->
     assert snr == pytest.approx(candidate.snr, rel=0.25)
 
 
+def test_the_image_of_a_part_shows_the_part_and_its_spectrum_all_of_the_band() -> None:
+    header = replace(WIDE, tsamp_s=5e-4)
+    pulse = replace(BRIGHT, snr=10.0, width_ms=4.0, f_hi_mhz=1300.0)
+    sky = replace(sky_with(pulse, header), nsamples=9000)
+    settings = SETTINGS.model_copy(update={"subbands": True})
+    plan = Plan.make(settings, header, 64).search
+    items = cut_images(searched(SkySource(sky).blocks(), header, settings), plan)
+    (batch,) = [one for one in items if one.searched.candidates]
+    (candidate,), (image,), (features,) = (
+        batch.searched.candidates,
+        batch.images,
+        batch.features,
+    )
+    part = next(one for one in plan.subbands if one.bounds == candidate.channels)
+    pixel = 2**candidate.octave
+    sweep_px = candidate.dm / part.plan.unit_dm / pixel
+    assert features[0] == pytest.approx(np.log2(1 + sweep_px)), "of the part"
+    spectrum = features[-PARTS * STEPS :].reshape(PARTS, STEPS)
+    # the pulse stands upright in the lowest quarter, and nothing above it
+    there = spectrum[:, STEPS // 2 - 1 : STEPS // 2 + 2].mean(axis=1)
+    assert there[:3].min() > 3
+    assert np.abs(there[5:]).max() < 3
+    assert image[32, 32] > 10
+
+
 def test_what_holds_no_candidate_gives_an_empty_batch() -> None:
     items, _ = batches(Sky(header=HEADER, nsamples=3000, seed=1), 32)
     assert [batch.images.shape for batch in items] == [(0, 32, 32)] * len(items)

@@ -28,9 +28,9 @@ def test_a_report_says_what_is_so(tmp_path: Path) -> None:
     examples = stand_in(400, 32)
     examples.features[:, 1] = np.tile([6.0, 7.5, 12.0, 40.0], 100)
     perfect = examples.labels * 0.9 + 0.05
-    # every tenth pulse is missed, every hundredth of the others passes
+    # every third pulse is missed, every hundredth of the others passes
     wrong = perfect.copy()
-    wrong[np.flatnonzero(examples.labels)[::10]] = 0.1
+    wrong[np.flatnonzero(examples.labels)[::3]] = 0.1
     wrong[np.flatnonzero(~examples.labels)[::100]] = 0.9
 
     models = (
@@ -48,6 +48,11 @@ def test_a_report_says_what_is_so(tmp_path: Path) -> None:
     clear = live & (examples.facts["sweep"] > 9)
     assert other["recall_snr_8_up_dispersed"]["of"] == int((clear & (judged.snrs >= 8)).sum())
     assert other["recall_by"]["sweep_widths"]["1 to 2"]["of"] == int((live & ~clear).sum())
+    quarter = live & (examples.facts["part"] < 0.5) & (judged.snrs >= 8)
+    told = other["by_part"]["a quarter of the band"]["recall_snr_8_up"]
+    assert (told["hits"], told["of"]) == (int((wrong[quarter] > 0.5).sum()), int(quarter.sum()))
+    assert 0 < told["hits"] < told["of"]
+    assert other["by_part"]["a half"]["false_positive_rate"]["of"] == 0
     assert content["seeds"][0]["models"] == ["right", "wrong"]
     assert right["false_positives_per_hour"] == 0
     false = int((judged.live & ~examples.labels & (wrong > 0.5)).sum())

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlppa.clean import clean
+from mlppa.clean import Room, clean
 from mlppa.data import Block, Candidate, Listed, Searched
 from mlppa.errors import MlppaError
 from mlppa.gulps import gulps
@@ -55,9 +55,8 @@ def joined(
     """Take a sky and lines through clean and join."""
     plan = plan_for(sky.header)
     (places,), homeless = place(rows, [Observation(("",), sky.header, sky.nsamples)])
-    halos = plan.search.halos if searching else [0]
     blocks = cut(recorded(sky), cuts)
-    cleaned = clean(gulps(blocks, plan.gulp), halos, plan.baseline)
+    cleaned = clean(gulps(blocks, plan.gulp), plan.room if searching else Room(), plan.baseline)
     items = search(cleaned, plan.search, kernel()) if searching else look(cleaned, plan.search)
     left = [row for row, _ in homeless]
     found = [one for item in join(items, places, plan.search, left) for one in item.candidates]
@@ -146,7 +145,7 @@ def test_lines_just_before_a_gap_are_measured_before_it(gap: int) -> None:
     ]
     rows = [row_of(pulse) for pulse in (PULSES[2], PULSES[3])]
     (places,), _ = place(rows, [WHOLE])
-    cleaned = clean(gulps(blocks, plan.gulp), plan.search.halos, plan.baseline)
+    cleaned = clean(gulps(blocks, plan.gulp), plan.room, plan.baseline)
     left: list[Listed] = []
     items = join(search(cleaned, plan.search, kernel()), places, plan.search, left)
     found = [one for item in items for one in item.candidates if one.listed]
@@ -322,7 +321,7 @@ def test_a_stream_that_jumps_lets_go_what_waits(caplog: pytest.LogCaptureFixture
         Block(0, block.spectra[: 2 * plan.gulp]),
         Block(50 * plan.gulp, block.spectra[: 2 * plan.gulp]),
     ]
-    cleaned = clean(gulps(blocks, plan.gulp), [0], plan.baseline)
+    cleaned = clean(gulps(blocks, plan.gulp), Room(), plan.baseline)
     items: list[Searched] = list(look(cleaned, plan.search))
     ends = [item.coverage.stop for item in items if item.coverage.start == item.coverage.stop]
     assert ends == [2 * plan.gulp, 52 * plan.gulp]

@@ -134,11 +134,11 @@ def test_no_pictures_are_prepared_where_none_are_wanted() -> None:
 def test_an_error_of_the_source_comes_through_after_what_was_read() -> None:
     class Breaks(MemorySource):
         def blocks(self) -> Iterator[Block]:
-            yield Block(0, spectra()[:5000])
+            yield Block(0, spectra())
             raise InputError("disk", "cannot be read any more", "check it")
 
     reports = pipeline(parts(Breaks(HEADER, spectra())))
-    assert next(reports).coverage.searched == 2048
+    assert next(reports).coverage.searched == plan_for(HEADER).gulp
     with pytest.raises(InputError, match="cannot be read"):
         list(reports)
 
@@ -168,7 +168,7 @@ def test_a_live_stream_sheds_what_it_cannot_search_and_says_so(
             produced.set()
 
     dropped = metric_delta("mlppa_dropped_total", queue="input live")
-    source = Hasty(HEADER, np.tile(spectra(), (4, 1)), [5000], live=True)
+    source = Hasty(HEADER, np.tile(spectra(), (8, 1)), [5000], live=True)
     ladder = Ladder([Rung(plan_for(HEADER).search, load_model("spine-64"), 0.5)])
     live = Live(4, Arrivals(HEADER.tsamp_s), ladder)
     reports = pipeline(parts(source, live=live))
@@ -178,11 +178,11 @@ def test_a_live_stream_sheds_what_it_cannot_search_and_says_so(
     coverage += [report.coverage for report in reports]
     assert dropped() > 5
     assert coverage[0].start == 0
-    assert coverage[-1].stop == 4 * NSAMPLES
+    assert coverage[-1].stop == 8 * NSAMPLES
     assert all(a.stop == b.start for a, b in pairwise(coverage))
     assert sum(c.missing for c in coverage) == 0
     assert sum(c.shed for c in coverage) == dropped() * plan_for(HEADER).gulp
-    assert (live.arrivals.first, live.arrivals.newest) == (0, 4 * NSAMPLES)
+    assert (live.arrivals.first, live.arrivals.newest) == (0, 8 * NSAMPLES)
     assert not {"clean", "input live"} & {thread.name for thread in threading.enumerate()}
 
 

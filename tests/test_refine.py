@@ -43,7 +43,7 @@ def history(seed: int, *, holes: bool, masks: bool) -> History:
             valid[at : at + int(rng.integers(1, 400))] = False
         samples *= good[:, None] * valid
         rows = samples.clip(-127, 127).astype(np.int8)
-        gulps.append(CleanGulp(start, (rows,), good, valid, start, start + GULP))
+        gulps.append(CleanGulp(start, rows, good, valid, start, start + GULP))
     return History(tuple(gulps))
 
 

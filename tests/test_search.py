@@ -184,11 +184,12 @@ def test_the_oracle_finds_what_the_kernel_finds() -> None:
     from mlppa.clean import clean
     from mlppa.gulps import gulps
 
-    def as_the_tree(windows: Sequence[Window]) -> list[Peaks]:
-        return [Oracle(ENGINE.trees(w.octave))([w])[0] for w in windows]
+    class AsTheTree(Oracle):
+        def __call__(self, windows: Sequence[Window]) -> list[Peaks]:
+            return [Oracle(ENGINE.trees(w.octave))([w])[0] for w in windows]
 
     block = cut(recorded(SKY), [3000])[0]
-    cleaned = list(clean(gulps([block], plan.gulp), plan.search.halos, plan.baseline))
-    slow = [c for item in search(cleaned, plan.search, as_the_tree) for c in item.candidates]
+    cleaned = list(clean(gulps([block], plan.gulp), plan.room, plan.baseline))
+    slow = [c for item in search(cleaned, plan.search, AsTheTree()) for c in item.candidates]
     assert slow == [c for item in searched([block], HEADER) for c in item.candidates]
     assert len(slow) == 2

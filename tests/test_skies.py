@@ -18,12 +18,13 @@ from mlppa.simulate import (
     Mixture,
     Pulse,
     Sky,
+    SkySource,
     random_interference,
     write_filterbank,
 )
 from mlppa.simulate.interference import bend
 from mlppa.training import skies
-from mlppa.training.examples import FACTS, random_examples
+from mlppa.training.examples import FACTS, random_examples, sky_examples
 from mlppa.training.skies import UNSEEN_MHZ, Draw, Drawn, draw_sky, random_plan, training_sky
 
 DRAW = Draw(seed=1, number=2, res=32, threshold=6.0)
@@ -132,6 +133,42 @@ def test_the_same_draw_gives_the_same_examples(monkeypatch: pytest.MonkeyPatch) 
     np.testing.assert_array_equal(one.images, two.images)
     for name in FACTS.names or ():
         np.testing.assert_array_equal(one.facts[name], two.facts[name])
+
+
+def test_parts_of_the_band_are_searched_and_labelled_as_all_of_it_is() -> None:
+    """Bright pulses shine in parts, too: their wings there are nothing to learn from."""
+    at = replace(DRAW, parts=True)
+    labelled = others = 0
+    for number in range(6):
+        drawn = draw_sky(replace(at, number=number))
+        if not drawn.plan.search.subbands:
+            continue
+        sky = Sky(header=drawn.plan.header, nsamples=32768, pulses=drawn.pulses, seed=number)
+        found = sky_examples(replace(drawn, source=SkySource(sky), interference=()), Engine(1), 0)
+        part = found.facts["part"] < 1
+        labelled += int((found.labels & part).sum())
+        others += int((~found.labels & part & (found.snrs > 7.5)).sum())
+        edges = found.facts["f_hi_mhz"] - found.facts["f_lo_mhz"]
+        whole = drawn.plan.header.f_hi_mhz - drawn.plan.header.f_lo_mhz
+        assert (edges[part] < 0.8 * whole).all()
+        assert edges[~part] == pytest.approx(whole)
+    assert labelled >= 6
+    assert others == 0, "without interference there is nothing else so bright"
+
+
+def test_narrow_pulses_are_put_where_parts_are_searched() -> None:
+    plans = (random_plan(np.random.default_rng(2), replace(DRAW, parts=on)) for on in (True, False))
+    shares = []
+    for plan in plans:
+        bursts = [skies._burst(plan, np.random.default_rng(n), 3) for n in range(300)]
+        narrow = [
+            pulse.f_hi_mhz - pulse.f_lo_mhz < 0.3 * (plan.header.f_hi_mhz - plan.header.f_lo_mhz)
+            for burst in bursts
+            for pulse in burst
+            if pulse.f_hi_mhz is not None and pulse.f_lo_mhz is not None
+        ]
+        shares.append(sum(narrow) / 300)
+    assert shares[0] > 0.04 > shares[1]
 
 
 def test_chirps_of_other_laws_bend_as_far_and_saturation_is_drawn() -> None:

@@ -8,11 +8,11 @@ the search has DM 0 among its trials to know them.
 
 What touches every sample stands in `fast`, compiled, and once more in `plain`, the
 oracle. It runs over the spectra as they came: only int8 is ever transposed, and written
-to `reels`, behind what came before.
+to a reel, behind what came before.
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Protocol
@@ -25,9 +25,9 @@ from ..metrics import MASKED_CHANNELS
 from .baseline import Baseline, Follower, Stretch
 from .moments import Judgement, clipped_moments
 from .plain import SIGMA, TILE
-from .reels import Reels
+from .reels import Reel, Room
 
-__all__ = ["SIGMA", "TILE", "Arithmetic", "clean", "clean_by", "clipped_moments"]
+__all__ = ["SIGMA", "TILE", "Arithmetic", "Room", "clean", "clean_by", "clipped_moments"]
 
 #: Number types that are compiled for; others become 32-bit floats first.
 COMPILED = frozenset(map(np.dtype, ("u1", "i1", "u2", "i2", "f4")))
@@ -81,14 +81,10 @@ class Arithmetic(Protocol):
         """Bring to zero mean and whole counts, and transpose."""
         ...
 
-    def decimate(self, rows: Int8Array, coarse: Int8Array, starts: Sequence[int]) -> None:
-        """Average in time by 2, 4, ..."""
-        ...
-
 
 def clean(
     gulps: Iterable[Gulp],
-    halos: Sequence[int],
+    room: Room,
     baseline: int,
     *,
     mask: bool = True,
@@ -100,11 +96,9 @@ def clean(
     Parameters
     ----------
     gulps
-        Gulps in time order, all of one length, a multiple of `TILE` and of
-        ``2**(len(halos) - 1)``.
-    halos
-        For each time resolution, each being half of the one before, how many samples to
-        have in front of every gulp.
+        Gulps in time order, all of one length, a multiple of `TILE`.
+    room
+        What of the past, and of what follows the data, is needed.
     baseline
         Window of the running median in samples; 0 leaves the baseline alone.
     mask
@@ -125,14 +119,14 @@ def clean(
     """
     from . import fast
 
-    return clean_by(fast, gulps, Wanted(halos, baseline, mask, zapped), ahead=ahead)
+    return clean_by(fast, gulps, Wanted(room, baseline, mask, zapped), ahead=ahead)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Wanted:
     """What cleaning is to do; see `clean`."""
 
-    halos: Sequence[int]
+    room: Room
     baseline: int
     mask: bool = True
     zapped: BoolArray | None = None
@@ -143,7 +137,7 @@ def clean_by(
 ) -> Iterator[CleanGulp]:
     """Clean with an arithmetic of choice; see `clean`."""
     cleaner = _Cleaner(arithmetic, wanted)
-    prepared = _prepared(arithmetic, gulps, len(wanted.halos))
+    prepared = _prepared(arithmetic, gulps)
     if ahead:
         # a loop would hold the raw gulps of its last turn while the next one is read
         yield from chain.from_iterable(map(cleaner.follow, _with_neighbours(prepared)))
@@ -160,7 +154,7 @@ class _Cleaner:
         self._wanted = wanted
         self._follower = Follower(arithmetic, wanted.baseline)
         self._last: Judgement | None = None
-        self._reels: Reels | None = None
+        self._reel: Reel | None = None
         self._latest: CleanGulp | None = None
 
     def follow(self, neighbours: _Neighbours) -> Iterator[CleanGulp]:
@@ -172,17 +166,16 @@ class _Cleaner:
 
     def beyond(self, until: int) -> Iterator[CleanGulp]:
         """Give gulps of nothing behind the last one, as far as its sweeps reach."""
-        if self._latest is None or self._reels is None:
+        if self._latest is None or self._reel is None:
             return
-        latest, nsamples = self._latest, len(self._latest.valid)
-        reach = max(halo << octave for octave, halo in enumerate(self._wanted.halos))
-        for start in range(latest.stop, min(latest.stop + reach, until), nsamples):
-            rows, coarse, starts = self._reels.advance(start)
-            rows[:] = 0
-            self._arithmetic.decimate(rows, coarse, starts)
+        latest, nsamples, room = self._latest, len(self._latest.valid), self._wanted.room
+        for start in range(latest.stop, min(latest.stop + room.reach, until), nsamples):
+            if start - latest.stop < room.past + nsamples:
+                self._reel.advance(start)[:] = 0
+            # else there is nothing in its past either, as in the one before
             yield CleanGulp(
                 start=start,
-                windows=self._reels.windows,
+                window=self._reel.window,
                 good=latest.good,
                 valid=np.zeros(nsamples, np.bool_),
                 first=latest.last,
@@ -195,15 +188,14 @@ class _Cleaner:
         slow = self._follower.follow(sky, before, after)
         judged = self._judge(sky, slow)
         MASKED_CHANNELS.set(int(np.count_nonzero(~judged.good)))
-        self._reels = self._reels or Reels(self._wanted.halos, sky.spectra.shape)
-        rows, coarse, starts = self._reels.advance(gulp.start)
+        self._reel = self._reel or Reel(self._wanted.room, sky.spectra.shape)
+        rows = self._reel.advance(gulp.start)
         self._arithmetic.quantise(
             sky.spectra, slow.series, judged.mean, slow.response, judged.scale, rows
         )
-        self._arithmetic.decimate(rows, coarse, starts)
         cleaned = CleanGulp(
             start=gulp.start,
-            windows=self._reels.windows,
+            window=self._reel.window,
             good=judged.good,
             valid=sky.valid if judged.good.any() else np.zeros_like(sky.valid),
             first=gulp.first,
@@ -212,7 +204,7 @@ class _Cleaner:
             quiet=gulp.quiet,
             shed=gulp.shed,
         )
-        self._latest = replace(cleaned, windows=())
+        self._latest = replace(cleaned, window=np.empty((0, 0), np.int8))
         return cleaned
 
     def _judge(self, sky: Stretch, slow: Baseline) -> Judgement:
@@ -225,16 +217,11 @@ class _Cleaner:
         return replace(self._last, good=self._last.good & ~zapped)
 
 
-def _prepared(
-    arithmetic: Arithmetic, gulps: Iterable[Gulp], noctaves: int
-) -> Iterator[tuple[Gulp, Stretch]]:
+def _prepared(arithmetic: Arithmetic, gulps: Iterable[Gulp]) -> Iterator[tuple[Gulp, Stretch]]:
     """Give gulps with their spectra as they are computed with."""
     for gulp in gulps:
-        nsamples = len(gulp.spectra)
-        if nsamples % TILE or nsamples % (1 << (noctaves - 1)):
-            raise ValueError(
-                f"a gulp of {nsamples} samples has no {noctaves} octaves of whole tiles"
-            )
+        if len(gulp.spectra) % TILE:
+            raise ValueError(f"a gulp of {len(gulp.spectra)} samples is not made of whole tiles")
         spectra = _numbers(gulp.spectra)
         yield gulp, Stretch(spectra, gulp.valid & ~arithmetic.dropped(spectra))
 

@@ -2,19 +2,15 @@
 
 Everything runs over the spectra as they lie in memory, channels innermost, eight or
 four spectra at a time, in 32-bit floats: the compiler makes vector code of it. Each
-pass reads the gulp once, and the first octave is written a cache line at a time.
+pass reads the gulp once, and rows are written a cache line at a time.
 The constants of `plain` are compiled in: numba's cache does not see them change.
 """
 
-import math
-from collections.abc import Sequence
-
 import numpy as np
-from numba import int8, int16, int32, njit, uint64
+from numba import njit
 from numpy.typing import NDArray
 
 from ..data import BoolArray, Float32Array, Int8Array
-from ..rows import Rows, flat
 from .plain import (
     BAND_CLIP_SIGMA,
     BIN,
@@ -89,12 +85,6 @@ def quantise(
     """Quantise and transpose; see `plain.quantise`."""
     model = np.stack([mean, response * scale, scale])
     _quantise(spectra, slow, model, rows.view(np.uint32))
-
-
-def decimate(rows: Int8Array, coarse: Int8Array, starts: Sequence[int]) -> None:
-    """Average in time by 2, 4, ...; see `plain.decimate`."""
-    sums = np.empty(rows.shape[1], np.int16)
-    _decimate(flat(rows.view(np.int16)), flat(coarse), np.array(starts, np.int64), sums, len(rows))
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
@@ -229,47 +219,3 @@ def _quantise(
             line = words[c, start // 4 : start // 4 + TILE // 4]
             for i in range(TILE // 4):
                 line[i] = tile[i, c]
-
-
-@njit(nogil=True, cache=True, boundscheck=False)
-def _decimate(
-    pairs: Rows, coarse: Rows, starts: NDArray[np.int64], sums: NDArray[np.int16], nchans: int
-) -> None:
-    """Sum up a row's pairs, and those sums', each level of sums behind the one below it."""
-    narrow, both = pairs.values, sums.view(np.int32)
-    for c in range(nchans):
-        n, below, to = uint64(pairs.nsamples), uint64(c * pairs.stride), uint64(0)
-        for m in range(len(starts)):
-            if m == 0:
-                _sum_pairs(narrow, below, sums, to, n)
-            else:
-                _sum_wide_pairs(both, below, sums, to, n)
-            out = uint64(c * coarse.stride + starts[m])
-            _round(sums, to, np.float32(math.sqrt(0.5 ** (m + 1))), coarse.values, out, n)
-            below, to, n = to >> uint64(1), to + n, n >> uint64(1)
-
-
-@njit(boundscheck=False, forceinline=True)
-def _sum_pairs(pairs, first, sums, to, n):  # type: ignore[no-untyped-def]
-    """Add samples, read two at a time."""
-    for i in range(n):
-        both = pairs[first + i]
-        low, high = int16(int16(both << int16(8)) >> int16(8)), int16(both >> int16(8))
-        sums[to + i] = int16(low + high)
-
-
-@njit(boundscheck=False, forceinline=True)
-def _sum_wide_pairs(pairs, first, sums, to, n):  # type: ignore[no-untyped-def]
-    """Add sums, read two at a time."""
-    for i in range(n):
-        both = pairs[first + i]
-        low, high = int32(int32(both << int32(16)) >> int32(16)), int32(both >> int32(16))
-        sums[to + i] = int16(min(max(int32(low + high), int32(-32768)), int32(32767)))
-
-
-@njit(boundscheck=False, forceinline=True)
-def _round(sums, first, scale, out, to, n):  # type: ignore[no-untyped-def]
-    most = np.float32(MOST_COUNTS)
-    for i in range(n):
-        z = np.rint(np.float32(sums[first + i]) * scale)
-        out[to + i] = int8(int32(min(max(z, -most), most)))

@@ -6,8 +6,6 @@ Shapes: spectra (nsamples, nchans) of any real number type; what belongs to a ch
 counts anywhere.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -160,24 +158,3 @@ def dither(nsamples: int, nchans: int) -> Float32Array:
     steps = np.arange(nsamples)[:, None] + np.arange(nchans) ** 2
     phase = (steps * GOLDEN).astype(np.uint32)
     return (phase * phase).view(np.int32).astype(np.float32) * np.float32(2.0**-32)
-
-
-def decimate(rows: Int8Array, coarse: Int8Array, starts: Sequence[int]) -> None:
-    """Average rows in time by 2, 4, ...; each octave keeps SIGMA counts of noise.
-
-    Sums are of 16 bits: those of 512 samples and more may saturate, far above `MOST_COUNTS`.
-
-    Parameters
-    ----------
-    rows
-        Shape (nchans, nsamples), nsamples a multiple of ``2**len(starts)``.
-    coarse
-        Out: rows that hold all octaves, shape (nchans, any).
-    starts
-        Where the octaves begin in them.
-    """
-    sums = rows.astype(np.int32)
-    for octave, start in enumerate(starts, 1):
-        sums = np.clip(sums[:, ::2] + sums[:, 1::2], -(2**15), 2**15 - 1)
-        scaled = np.rint(sums * np.float32(2.0 ** (-octave / 2)))
-        coarse[:, start : start + sums.shape[1]] = np.clip(scaled, -MOST_COUNTS, MOST_COUNTS)

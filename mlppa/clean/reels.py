@@ -1,84 +1,84 @@
 """Clean samples with what came before them in front: what a screen reads.
 
-Several gulps lie one behind the other in one piece of memory, a reel, so that the past of
-most of them is there already. Only where a reel is full, or the stream has a gap, the last
-samples are copied to the front of another one. No sample is written twice: who holds a gulp
+Some gulps lie one behind the other in one piece of memory, a reel, so that the past of most
+of them is there already: only where the reel begins anew, or the stream has a gap, the last
+samples are copied. Room is taken again once nobody holds what stands in it: who holds a gulp
 may keep it.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..data import Int8Array
-from ..rows import CACHE_LINE, Shelf
-
-#: Gulps on a reel: with one the past of each would be copied, with more all are kept as
-#: long as one of them is needed.
-GULPS = 2
+from ..rows import CACHE_LINE, FREE, empty_rows
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
-    """Where the samples of one octave lie in a row: its past, and the gulps behind it.
+class Room:
+    """What those who read clean gulps need.
 
     Parameters
     ----------
-    octave
-        How often they were halved.
-    begin
-        First element of the row.
-    past
-        Past samples.
-    step
-        Samples of a gulp.
+    halo
+        Past samples in front of every gulp.
+    reach
+        Samples behind the end of the data that sweeps reach.
+    gulps
+        How many are in use at a time; should they be more, there is more room.
     """
 
-    octave: int
-    begin: int
-    past: int
-    step: int
+    halo: int = 0
+    reach: int = 0
+    gulps: int = 1
 
-    def window(self, rows: Int8Array, number: int) -> Int8Array:
-        """Give a gulp, the first one having number 0, with what came before it."""
-        first = self.begin + number * self.step
-        return rows[:, first : first + self.past + self.step]
+    @property
+    def past(self) -> int:
+        """Give the past samples that lie in front of a gulp: they fill cache lines."""
+        return -(-self.halo // CACHE_LINE) * CACHE_LINE
+
+    def lead(self, nsamples: int) -> int:
+        """Tell in how many gulps of so many samples lies the past of the one behind them."""
+        return -(-self.past // nsamples)
+
+    def slots(self, nsamples: int) -> int:
+        """Tell for how many gulps there is room."""
+        return self.gulps + 2 * self.lead(nsamples)
+
+    def row(self, nsamples: int) -> int:
+        """Give the length of a row, for gulps of so many samples."""
+        return self.past + self.slots(nsamples) * nsamples
 
 
 class Reel:
-    """Room for some gulps of some octaves.
+    """Room for gulps that come one after the other, and the past of the newest.
 
     Parameters
     ----------
-    halos
-        How many past samples each octave must have in front of every gulp.
+    room
+        How much is needed.
     shape
         Samples and channels of a gulp.
     """
 
-    def __init__(self, halos: Mapping[int, int], shape: tuple[int, int]) -> None:
-        self._nsamples, nchans = shape
-        self._tracks: list[Track] = []
-        self._length = 0
-        for octave, halo in halos.items():
-            # samples are written in whole lines
-            past = -(-halo // CACHE_LINE) * CACHE_LINE
-            track = Track(octave, self._length, past, self._nsamples >> octave)
-            self._tracks.append(track)
-            self._length += track.past + GULPS * track.step
-        self._shelf = Shelf(nchans, self._length)
-        self._rows, self._number = self._shelf.take(), 0
+    def __init__(self, room: Room, shape: tuple[int, int]) -> None:
+        self._nsamples, self._nchans = shape
+        self._room, self._past, self._lead = room, room.past, room.lead(self._nsamples)
         self._start: int | None = None
+        self._number = 0
+        self._begin_anew()
 
     @property
-    def windows(self) -> list[Int8Array]:
-        """The newest gulp of each octave and its past, shapes (nchans, past + nsamples)."""
-        return [track.window(self._rows, self._number) for track in self._tracks]
+    def window(self) -> Int8Array:
+        """The newest gulp and its past, shape (nchans, past + nsamples)."""
+        return self._window(self._owners[self._number].reshape(self._rows.shape))
 
-    @property
-    def starts(self) -> list[int]:
-        """Where the newest gulp of each octave begins in a row."""
-        return [t.begin + t.past + self._number * t.step for t in self._tracks]
+    def _window(self, rows: Int8Array) -> Int8Array:
+        first = self._number * self._nsamples
+        return rows[: self._nchans, first : first + self._past + self._nsamples]
 
     def advance(self, start: int) -> Int8Array:
         """Make room for the gulp that begins at sample ``start``.
@@ -86,51 +86,52 @@ class Reel:
         Returns
         -------
         rows
-            To be written to from `starts` on; all that is in front is there. Shape
-            (nchans, samples of a reel).
+            To be written to, shape (nchans, nsamples); the past in front of it is there.
         """
         passed = sys.maxsize if self._start is None else start - self._start
         self._start = start
-        if passed == self._nsamples and self._number + 1 < GULPS:
-            self._number += 1
-            return self._rows
-        before, self._rows, self._number = self.windows, self._shelf.take(), 0
-        for track, old, new in zip(self._tracks, before, self.windows, strict=True):
-            gone = passed >> track.octave
-            kept = min(max(track.past + track.step - gone, 0), track.past)
-            new[:, :kept] = old[:, gone : gone + kept]
-            new[:, kept : track.past] = 0
-        return self._rows
+        # gulps that did not come have room, too, as far as they are some gulp's past
+        number = self._number + min(passed // self._nsamples, self._lead + 1)
+        if number < self._slots and self._is_free(self._number + 1, number):
+            self._blank(self._number + 1, number)
+            self._number = number
+        else:
+            self._wind_back(passed)
+        return self.window[:, self._past :]
 
+    def _blank(self, first: int, last: int) -> None:
+        """Leave nothing in the room of gulps, from one to before another."""
+        begin, end = (self._past + number * self._nsamples for number in (first, last))
+        self._rows[:, begin:end] = 0
 
-class Reels:
-    """Room for all octaves of the newest gulp, and their past.
+    def _wind_back(self, passed: int) -> None:
+        """Go to the front, with what is the past there after so many samples."""
+        # not by its owner, who would be held
+        before = self._window(self._rows)
+        if not self._is_free(0, 0):
+            self._room = replace(self._room, gulps=self._room.gulps + 1)
+            self._begin_anew()
+        self._number = 0
+        new = self._window(self._rows)
+        kept = min(max(self._past + self._nsamples - passed, 0), self._past)
+        new[:, :kept] = before[:, passed : passed + kept]
+        new[:, kept : self._past] = 0
 
-    The first octave, which is kept for long, is no part of the others, which are not. Its
-    parameters are those of `Reel`, halos by the order of octaves.
-    """
+    def _is_free(self, first: int, last: int) -> bool:
+        """Whether nobody holds what would be written over from one gulp to another."""
+        # the past of those behind them lies there, too
+        for owner in islice(self._owners, first, last + self._lead + 1):
+            if sys.getrefcount(owner) > FREE:
+                return False
+        return True
 
-    def __init__(self, halos: Sequence[int], shape: tuple[int, int]) -> None:
-        self._nsamples, _ = shape
-        first, *others = enumerate(halos)
-        self._fine = Reel(dict([first]), shape)
-        self._coarse = Reel(dict(others), shape)
-
-    @property
-    def windows(self) -> tuple[Int8Array, ...]:
-        """The newest gulp of each octave and its past, shapes (nchans, past + nsamples)."""
-        return (*self._fine.windows, *self._coarse.windows)
-
-    def advance(self, start: int) -> tuple[Int8Array, Int8Array, list[int]]:
-        """Make room for the gulp that begins at sample ``start``.
-
-        Returns
-        -------
-        rows
-            For the first octave, shape (nchans, nsamples).
-        coarse, starts
-            For the others, shape (nchans, any), and where they begin in it.
-        """
-        fine, coarse = self._fine.advance(start), self._coarse.advance(start)
-        (first,) = self._fine.starts
-        return fine[:, first : first + self._nsamples], coarse, self._coarse.starts
+    def _begin_anew(self) -> None:
+        """Take a piece of memory; that before it stays with those who hold a gulp of it."""
+        self._slots = self._room.slots(self._nsamples)
+        rows = empty_rows(self._nchans, self._room.row(self._nsamples))
+        assert rows.base is not None
+        self._rows, whole = rows.base, rows.base.reshape(-1)
+        # views of views tell of the first owner only: each gulp has one of its own
+        self._owners: list[NDArray[np.int8]] = [
+            np.frombuffer(memoryview(whole), np.int8) for _ in range(self._slots)
+        ]

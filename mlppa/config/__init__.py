@@ -22,12 +22,13 @@ from pydantic import (
     model_validator,
 )
 
-from ..clean.reels import GULPS
+from ..clean import Room
 from ..data import BoolArray, FilterbankHeader
 from ..dedisperse import Grid, octaves
 from ..dispersion import dm_per_sample, smear_s, sweep_s
 from ..errors import ConfigError, InputError
 from ..search import SearchPlan
+from ..search.resolutions import Resolutions
 from ..search.subbands import make_subbands
 from .sections import (
     MOST_DM,
@@ -76,13 +77,20 @@ MOST_MEMORY_BYTES = 16 * 2**30
 #: loses S/N of narrow pulses at high DM.
 DELAYS_PER_OCTAVE = {"quality": 8192, "fast": 4096}
 
-#: A gulp lasts at least so long, or twice that if its cells (samples of a channel) are fewer
-#: than GULP_CELLS: then what each gulp costs, whatever its size, counts. And it has at least
-#: GULP_SAMPLES for its statistics, and for those of the widest pulses so many of their widths.
+#: Gulps that are clean before they are searched: one waits, and one is at hand.
+CLEAN_AHEAD = 2
+
+#: A gulp lasts at least so long, and has at least so many samples for its statistics, and for
+#: those of the widest pulses so many of their widths.
 GULP_SECONDS = 1.0
-GULP_CELLS = 1 << 21
 GULP_SAMPLES = 2048
 BASELINE_WIDTHS = 4
+
+#: What each gulp costs, whatever its size, counts where it is small: so one of a recording is
+#: made longer as long as it is shorter than this, and its cells (samples of a channel) are fewer.
+LONG_GULP_SECONDS = 4.0
+LONG_GULP_SAMPLES = 16384
+LONG_GULP_CELLS = 1 << 22
 
 #: Of a live stream whoever waits for a pulse waits for the end of its gulp, too.
 LIVE_GULP_SECONDS = 0.5
@@ -300,8 +308,12 @@ class Plan:
         )
         tiles = (o.tile << o.index for plan in search.plans for o in plan.octaves)
         gulp = _power_of_two(max(baseline, *tiles))
-        small = gulp * header.nchans < GULP_CELLS and gulp * header.tsamp_s < 2 * GULP_SECONDS
-        if small and not live:
+        longest = min(
+            LONG_GULP_SAMPLES,
+            LONG_GULP_CELLS / header.nchans,
+            (0 if live else LONG_GULP_SECONDS) / header.tsamp_s,
+        )
+        while gulp < longest:
             gulp *= 2
         plan = cls(header, baseline, gulp, search, zapped(settings, header))
         cls._refuse_huge(plan.memory_bytes, settings, header)
@@ -319,16 +331,17 @@ class Plan:
             raise SettingError(key, cause, f"lower it until {MOST_MEMORY_BYTES >> 30} GiB suffice")
 
     @property
+    def room(self) -> Room:
+        """Room for clean gulps: what the search keeps, what is ahead of it, and one that comes."""
+        kept = math.ceil(self.search.memory / self.gulp) + 1
+        return Room(self.search.halos[0], self.search.reach, kept + CLEAN_AHEAD + 1)
+
+    @property
     def memory_bytes(self) -> int:
         """Estimate of the samples that the search holds at its largest."""
-        (fine, *coarse), nchans = self.search.halos, self.header.nchans
-        # what is kept, a gulp that comes, and reels that are not full at both ends
-        history = (self.search.memory + 2 * GULPS * self.gulp) * nchans
-        history += history * fine // (GULPS * self.gulp)
-        # one reel is read while another one begins
-        reel = sum(coarse) + GULPS * self.gulp * (1 - 0.5 ** len(coarse))
-        raw = 3 * self.gulp * nchans * max(self.header.nbits // 8, 1)
-        return history + int(2 * reel * nchans) + raw
+        clean = self.room.row(self.gulp) + Resolutions(self.search.halos).row(self.gulp)
+        raw = 3 * self.gulp * max(self.header.nbits // 8, 1)
+        return (clean + raw) * self.header.nchans
 
     @property
     def noise_images_per_s(self) -> float:

@@ -178,12 +178,11 @@ class CleanGulp:
     ----------
     start
         Index of its first sample, a multiple of its length.
-    windows
-        ``windows[m]`` is int8 of shape (nchans, past + (nsamples >> m)), in the channel
-        order of the header: the samples averaged in time by 2**m, with zero mean, a
-        standard deviation of `clean.SIGMA` counts, and 0 where there is no signal. In
-        front of the gulp's own samples is as much of what came before as the search needs,
-        also where the search never got it, as it may be in a live stream.
+    window
+        int8 of shape (nchans, past + nsamples), in the channel order of the header: the
+        samples, with zero mean, a standard deviation of `clean.SIGMA` counts, and 0 where
+        there is no signal. In front of the gulp's own samples is as much of what came before
+        as the search needs.
     good
         False for masked channels, shape (nchans,).
     valid
@@ -199,7 +198,7 @@ class CleanGulp:
     """
 
     start: int
-    windows: tuple[Int8Array, ...]
+    window: Int8Array
     good: BoolArray
     valid: BoolArray
     first: int
@@ -221,19 +220,18 @@ class CleanGulp:
     @property
     def samples(self) -> Int8Array:
         """Its own samples at full time resolution, shape (nchans, nsamples)."""
-        return self.windows[0][:, -len(self.valid) :]
+        return self.window[:, -len(self.valid) :]
 
     def part(self, channels: slice) -> "CleanGulp":
         """Give some of its channels."""
-        windows = tuple(window[channels] for window in self.windows)
-        return replace(self, windows=windows, good=self.good[channels])
+        return replace(self, window=self.window[channels], good=self.good[channels])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class History:
     """The recent past of a stream at full time resolution.
 
-    Its gulps have no other windows than their own samples. What is not there reads as no
+    Its gulps have no past in front of them. What is not there reads as no
     signal.
     """
 
@@ -242,7 +240,7 @@ class History:
     def extend(self, gulp: CleanGulp, nsamples: int) -> "History":
         """Give the history with one gulp more and without what ended ``nsamples`` before it."""
         oldest = gulp.start - nsamples
-        newest = replace(gulp, windows=(gulp.samples,))
+        newest = replace(gulp, window=gulp.samples)
         return History((*(g for g in self.gulps if g.stop > oldest), newest))
 
     def part(self, channels: slice) -> "History":

@@ -5,7 +5,7 @@ sample after t, whatever its DM. So all rows advance together with the data, not
 is carried but past samples, and the end of a file needs no care of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol
@@ -136,6 +136,10 @@ class Kernel(Protocol):
 
     def __call__(self, windows: Sequence[Window]) -> list[Peaks]:
         """Screen all rows of each window; its peaks in the order of group and block."""
+        ...
+
+    def share(self, work: Callable[[slice], None], count: int) -> None:
+        """Have so many things worked on, in as many parts as there are threads."""
         ...
 
 

@@ -1,8 +1,8 @@
 """The CPU's kernel: trees over runs of rows, shared out to threads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import islice, pairwise
 from threading import local
 from typing import NamedTuple
 
@@ -45,6 +45,7 @@ class Engine:
     """
 
     def __init__(self, threads: int = 1) -> None:
+        self._threads = threads
         self._pool = ThreadPoolExecutor(threads, "screen")
         # to hand a part to a thread and wait for it takes a percent of the time
         self._map = self._pool.map if threads > 1 else map
@@ -69,6 +70,12 @@ class Engine:
         jobs = [self._jobs(window) for window in windows]
         found = self._map(self._screen, (job for of_one in jobs for job in of_one))
         return [_joined(list(islice(found, len(of_one)))) for of_one in jobs]
+
+    def share(self, work: Callable[[slice], None], count: int) -> None:
+        """Have so many things worked on, a part of them by each thread."""
+        bounds = np.linspace(0, count, self._threads + 1).astype(int).tolist()
+        for _ in self._map(work, (slice(*pair) for pair in pairwise(bounds))):
+            pass
 
     def _jobs(self, window: Window) -> list[_Job]:
         rows, octave = padded_rows(window.rows), window.octave

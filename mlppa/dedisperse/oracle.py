@@ -1,6 +1,6 @@
 """The screen in plain NumPy: slow, obvious, and what every other kernel must equal."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,10 @@ class Oracle:
     def __call__(self, windows: Sequence[Window]) -> list[Peaks]:
         """Screen; see `dedisperse.Kernel`."""
         return [self._screen(*window) for window in windows]
+
+    def share(self, work: Callable[[slice], None], count: int) -> None:
+        """Have all of it worked on at once."""
+        work(slice(count))
 
     def _screen(self, rows: Int8Array, octave: Octave, threshold: float) -> Peaks:
         outputs = rows.shape[1] - octave.halo

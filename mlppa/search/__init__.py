@@ -8,13 +8,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..clean import SIGMA
 from ..data import CleanGulp, Coverage, History, Searched
-from ..dedisperse import BLOCK, MARGIN, Kernel, Octave, Window
+from ..dedisperse import BLOCK, Kernel, Octave
 from ..dispersion import channel_shape, dm_per_sample
 from .cluster import REACH_SWEEP, TRIGGER, Triggers
+from .screen import Screen
 from .subbands import SubBand
-from .waiting import SCREEN_MARGIN, Waiting
+from .waiting import Waiting
 
 #: Part of real time that measuring, cutting and classifying candidates may take in a storm.
 MEASURING_SHARE = 0.4
@@ -90,6 +90,11 @@ class SearchPlan:
             max((octave.halo for octave in trials if octave.index == index), default=0)
             for index in range(1 + max(octave.index for octave in trials))
         ]
+
+    @property
+    def reach(self) -> int:
+        """Samples behind the end of the data in which what sweeps there arrives."""
+        return max(halo << octave for octave, halo in enumerate(self.halos))
 
     @property
     def plans(self) -> tuple["SearchPlan", ...]:
@@ -178,14 +183,14 @@ def search(
         without new samples that holds what was still waiting when the stream ended, and what
         of its pulses arrived behind its end.
     """
-    history, waiting = History(), Waiting(plan)
+    history, waiting, screen = History(), Waiting(plan), Screen(plan, kernel)
     none = [np.empty(0, TRIGGER)] * len(plan.plans)
     stop, least, late = None, plan.threshold, none
     for gulp in gulps:
         least = plan.threshold if gate is None else gate()
+        peaks = screen(gulp, least)
         if gulp.is_beyond and stop is not None:
             # no part of the history: whatever is not there reads as no signal
-            peaks = _peaks(gulp, plan, kernel, least)
             late = [np.concatenate(pair) for pair in zip(late, peaks, strict=True)]
             continue
         if stop is None and gulp.shed is not None:
@@ -196,7 +201,6 @@ def search(
             late = none
             yield Searched(_missing(stop, gulp, plan, len(new), storm), new, history)
         history = history.extend(gulp, plan.memory)
-        peaks = _peaks(gulp, plan, kernel, least)
         frontier = np.inf if gulp.quiet else gulp.stop
         new, storm = waiting.settle(peaks, frontier, history, len(gulp.valid), least)
         yield Searched(_coverage(gulp, plan, len(new), storm), new, history)
@@ -224,46 +228,6 @@ def look(gulps: Iterable[CleanGulp], plan: SearchPlan) -> Iterator[Searched]:
         stop = gulp.last
     if stop is not None:
         yield Searched(_end(stop, 0, storm=False), (), history)
-
-
-def _peaks(gulp: CleanGulp, plan: SearchPlan, kernel: Kernel, least: float) -> list[Triggers]:
-    """Screen all of the band, and each part that is searched by itself."""
-    pieces = [gulp, *(gulp.part(part.channels) for part in plan.subbands)]
-    return [
-        screen(piece, one, kernel, least) for piece, one in zip(pieces, plan.plans, strict=True)
-    ]
-
-
-def screen(
-    gulp: CleanGulp, plan: SearchPlan, kernel: Kernel, least: float | None = None
-) -> Triggers:
-    """Give the raw peaks, of the plan's S/N or another, whose boxcar ends in the newest gulp."""
-    noise = SIGMA * np.sqrt(max(int(np.count_nonzero(gulp.good)), 1))
-    threshold = SCREEN_MARGIN * (plan.threshold if least is None else least) * noise
-    nsamples = len(gulp.valid)
-    windows = [
-        Window(
-            gulp.windows[octave.index][:, -octave.halo - (nsamples >> octave.index) :],
-            octave,
-            threshold,
-        )
-        for octave in plan.octaves
-    ]
-    found = []
-    for octave, peaks in zip(plan.octaves, kernel(windows), strict=True):
-        first = gulp.start >> octave.index
-        # the middle of the boxcar, from the middle of the block that it ends in
-        bottom = first + BLOCK * (peaks.block + 0.5) - (MARGIN + peaks.width) / 2
-        sweep = octave.group_sweeps[peaks.group]
-        triggers = np.zeros(len(peaks.group), TRIGGER)
-        triggers["time"] = (bottom - (1 - plan.mean_shape) * sweep + 0.5) * 2**octave.index - 0.5
-        triggers["sweep"] = sweep << octave.index
-        triggers["width"] = peaks.width << octave.index
-        triggers["snr"] = peaks.score / noise
-        triggers["slack"] = BLOCK << octave.index
-        triggers["span"] = octave.group_spans[peaks.group] << octave.index
-        found.append(triggers)
-    return np.concatenate(found)
 
 
 def _coverage(gulp: CleanGulp, plan: SearchPlan, candidates: int, storm: bool) -> Coverage:

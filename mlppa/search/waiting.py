@@ -11,15 +11,13 @@ from ..data import Candidate, History
 from ..metrics import STORM_DROPPED
 from .cluster import TRIGGER, Triggers, as_triggers, is_explained, owners
 from .refine import companions, refine
+from .screen import SCREEN_MARGIN
 from .subbands import PART_EXCESS, SubBand, distinct
 
 if TYPE_CHECKING:
     from . import SearchPlan
 
 logger = logging.getLogger(__name__)
-
-#: The screen misses a few percent of a pulse's S/N, so it triggers this much lower.
-SCREEN_MARGIN = 0.92
 
 #: Raw peaks kept of one gulp; more are a storm, of which the strongest are kept.
 MOST_TRIGGERS = 200_000
@@ -35,8 +33,6 @@ class Waiting:
     def __init__(self, plan: "SearchPlan") -> None:
         self._plan = plan
         self._peaks: list[Triggers] = [np.empty(0, TRIGGER) for _ in plan.plans]
-        #: Of those that wait in the whole band, the strongest of each group.
-        self._held: Triggers = np.empty(0, TRIGGER)
         self._final: list[Candidate] = []
         self._storm = False
         self._threshold = plan.threshold
@@ -82,9 +78,11 @@ class Waiting:
         chosen = [one[one["snr"] >= least] for one in leaders]
         room = most - sum(map(len, chosen))
         good = self._measured(chosen[0], frontier, history, room)
-        for part, these in zip(plan.subbands, chosen[1:], strict=True):
+        in_parts = [pair for pair in zip(plan.subbands, chosen[1:], strict=True) if len(pair[1])]
+        held = self._leaders() if in_parts else self._peaks[0]
+        for part, these in in_parts:
             known = as_triggers([part.of_part(c) for c in (*self._final, *good)], part.plan)
-            seen = np.concatenate([known, part.seen(self._held)])
+            seen = np.concatenate([known, part.seen(held)])
             good += measured_in(part, these, history, seen, threshold)
         new = distinct(good, self._final, plan)
         oldest = history.gulps[-1].stop - 2 * plan.memory
@@ -93,13 +91,20 @@ class Waiting:
 
     def _due(self, number: int, peaks: Triggers, frontier: float) -> Triggers:
         """Take in raw peaks of a part of the band; give, and forget, the leaders that are due."""
-        waiting = np.concatenate([self._peaks[number], peaks])
+        waiting = self._peaks[number] = np.concatenate([self._peaks[number], peaks])
+        ripe = self._ripe(number, waiting, frontier)
+        if not ripe.any():
+            return waiting[:0]
         owner = owners(waiting)
-        due = self._ripe(number, waiting, frontier)[owner]
+        due = ripe[owner]
         self._peaks[number] = waiting[~due]
-        if number == 0:
-            self._held = waiting[np.unique(owner[~due])]
         leaders: Triggers = waiting[np.unique(owner[due])]
+        return leaders
+
+    def _leaders(self) -> Triggers:
+        """Give the strongest of each group that waits in the whole band."""
+        waiting = self._peaks[0]
+        leaders: Triggers = waiting[np.unique(owners(waiting))]
         return leaders
 
     def _ripe(self, number: int, peaks: Triggers, frontier: float) -> NDArray[np.bool_]:
@@ -150,8 +155,6 @@ def measured_in(
     threshold: float,
 ) -> list[Candidate]:
     """Measure leaders in their part of the band, but for wings of what else is seen there."""
-    if not len(leaders):
-        return []
     inside = history.part(part.channels)
     weighed = leaders.copy()
     weighed["snr"] /= PART_EXCESS

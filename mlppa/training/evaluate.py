@@ -136,6 +136,9 @@ _COUNTS = (
 )
 _TOLD = 5
 
+#: And of that by the part of the band.
+_IN_PART = ("recall_snr_8_up", "recall_snr_7_to_8", "false_positive_rate")
+
 
 def _lines(judgements: Judgements, content: Mapping[str, Any]) -> Iterator[str]:
     about = content["about"]
@@ -184,6 +187,11 @@ def _page(name: str, one: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {by} | " + " | ".join(bins) + " |"
         yield "|---" * (len(bins) + 1) + "|"
         yield "| recall | " + " | ".join(_percent(rate) for rate in bins.values()) + " |\n"
+    yield "| measured in | recall, S/N >= 8 | recall, S/N 7 to 8 | false positives |"
+    yield "|---" * 4 + "|"
+    for part, rates in one["by_part"].items():
+        yield f"| {part} | " + " | ".join(_percent(rates[key]) for key in _IN_PART) + " |"
+    yield ""
     kinds = one["false_positives_by_kind"]
     yield "| others | " + " | ".join(kinds) + " |"
     yield "|---" * (len(kinds) + 1) + "|"

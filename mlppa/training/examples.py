@@ -188,7 +188,7 @@ def sky_examples(sky: Drawn, kernel: Kernel, number: int) -> Examples:
 
 def live_images(source: Source, plan: Plan, kernel: Kernel) -> Iterator[ImageBatch]:
     """Take a source through the stages of the pipeline, as far as its images."""
-    cleaned = clean(gulps(source.blocks(), plan.gulp), plan.search.halos, plan.baseline)
+    cleaned = clean(gulps(source.blocks(), plan.gulp), plan.room, plan.baseline)
     return cut_images(search(cleaned, plan.search, kernel), plan.search)
 
 

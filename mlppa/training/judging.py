@@ -30,6 +30,13 @@ RECALL_BINS: Mapping[str, tuple[float, ...]] = {
     "sweep_widths": (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 10_000.0),
 }
 
+#: What candidates were measured in, by the share of the channels that are in it.
+PARTS: Mapping[str, tuple[float, float]] = {
+    "a quarter of the band": (0.0, 0.36),
+    "a half": (0.36, 0.99),
+    "all": (0.99, 1.01),
+}
+
 #: A pulse is dispersed for everybody to see if its sweep is so many of its widths.
 DISPERSED_WIDTHS = 3.0
 
@@ -220,6 +227,10 @@ def scores(judgements: Judgements, one: Judged) -> dict[str, Any]:
             for number, name in enumerate(CLASSES)
             if name != "pulse"
         },
+        "by_part": {
+            name: {key: _told(rate) for key, rate in _in_part(judgements, one, *shares).items()}
+            for name, shares in PARTS.items()
+        },
         "false_positives_per_hour": per_hour(judgements, one),
         "precision_where_one_in": {
             str(many): _precision(confusion, 1 / many) for many in PREVALENCES
@@ -239,6 +250,18 @@ def recall_between(judgements: Judgements, one: Judged, by: str, low: float, hig
 def _false(judgements: Judgements, one: Judged, kind: int) -> Rate:
     facts = judgements.facts
     return Rate.count(one.said[judgements.live & ~facts["label"] & (facts["kind"] == kind)])
+
+
+def _in_part(judgements: Judgements, one: Judged, low: float, high: float) -> dict[str, Rate]:
+    """Give recall and false positives of what was measured in such a part of the band."""
+    facts, snrs = judgements.facts, judgements.snrs
+    here = judgements.live & (facts["part"] >= low) & (facts["part"] < high)
+    pulses = here & facts["label"]
+    return {
+        "recall_snr_7_to_8": Rate.count(one.said[pulses & (snrs >= 7) & (snrs < 8)]),
+        "recall_snr_8_up": Rate.count(one.said[pulses & (snrs >= 8)]),
+        "false_positive_rate": Rate.count(one.said[here & ~facts["label"]]),
+    }
 
 
 def per_hour(judgements: Judgements, one: Judged) -> float | None:
