@@ -12,7 +12,8 @@ from mlppa.dedisperse.engine import Engine
 from mlppa.dedisperse.oracle import Oracle
 from mlppa.images import cut_images
 from mlppa.rows import padded_rows
-from mlppa.search import screen, search
+from mlppa.search import search
+from mlppa.search.screen import Screen
 
 from .conftest import Tell
 from .telescope import GULP_S, HEADER, PLAN, cleaned, raw
@@ -45,12 +46,18 @@ def test_the_engine_against_the_oracle(benchmark: BenchmarkFixture, tell: Tell) 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_screen(threads: int, benchmark: BenchmarkFixture, tell: Tell) -> None:
-    gulp = cleaned(raw())[1]
+    some = cleaned(raw())
     engine = Engine(threads)
-    benchmark(screen, gulp, PLAN.search, engine)
+    screen = Screen(PLAN.search, engine)
+
+    def run() -> None:
+        for gulp in some:
+            screen(gulp, PLAN.search.threshold)
+
+    benchmark(run)
     engine.close()
     if benchmark.stats:
-        real_time = GULP_S / benchmark.stats.stats.min
+        real_time = len(some) * GULP_S / benchmark.stats.stats.min
         rows = sum(len(o.sweeps) for o in PLAN.search.octaves)
         tell(
             f"screen, {HEADER.nchans} channels, {rows} DMs up to 500, threads: {threads}: "

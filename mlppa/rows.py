@@ -10,10 +10,6 @@ from .data import Int8Array
 #: In bytes.
 CACHE_LINE = 64
 
-#: References to an array that nobody else has, in CPython up to 3.13: a list's, a loop's, and
-#: that of who counts.
-FREE = 3
-
 
 class Rows(NamedTuple):
     """Rows as one array, and the distance and the length of rows in it.

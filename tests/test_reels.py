@@ -62,8 +62,12 @@ def test_there_is_room_for_so_many_gulps_also_where_the_stream_has_gaps(
     reel = Reel(Room(halo=halo, gulps=gulps), (NSAMPLES, 2))
     held: list[tuple[int, NDArray[np.int8]]] = []
     pieces = set()
-    for start in starts:
-        held = [one for one in held if one[0] > start - gulps]
+    lead = -(-reel.window.shape[1] // NSAMPLES) - 1
+    for before, start in zip([starts[0], *starts], starts, strict=False):
+        # into a gap gulps of nothing pass, and nobody lets go of any other
+        for nothing in range(before + 1, min(start, before + lead + 2) if lead else 0):
+            reel.advance(nothing * NSAMPLES)
+        held = [one for one in held if one[0] > start - gulps][-gulps:]
         reel.advance(start * NSAMPLES)
         held.append((start, reel.window))
         base = reel.window.base

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mlppa.data import CleanGulp
+from mlppa.dedisperse.engine import Engine
 from mlppa.search import fast, plain
-from mlppa.search.resolutions import GULPS, Resolutions
+from mlppa.search.resolutions import Resolutions
 
-from .test_reels import NSAMPLES, STARTS, seen, stream_of
+from .test_reels import NSAMPLES, STARTS, stream_of
 
 
 def gulp_of(stream: NDArray[np.int8], start: int) -> CleanGulp:
@@ -52,9 +53,9 @@ def test_every_resolution_has_its_past(starts: list[int], halos: list[int]) -> N
 def test_memory_is_that_of_one_row() -> None:
     stream = stream_of(list(range(9)))
     resolutions = Resolutions([0, 300, 200])
-    seen_at = {resolutions.windows(gulp_of(stream, n))[1].ctypes.data for n in range(9)}
-    assert len(seen_at) == GULPS
-    rows = resolutions.windows(gulp_of(stream, 9 - 1))[1].base
+    every = [resolutions.windows(gulp_of(stream, number))[1] for number in range(9)]
+    assert len({window.ctypes.data for window in every}) == 1
+    rows = every[0].base
     assert rows is not None
     # in rows of an odd number of cache lines, with one more behind the last
     assert rows.nbytes <= 3 * (resolutions.row(NSAMPLES) + 128)
@@ -113,4 +114,15 @@ def test_the_past_of_nothing_is_nothing() -> None:
     stream = stream_of([3])
     windows = Resolutions([0, 100]).windows(gulp_of(stream, 3))
     assert not windows[1][:, : -NSAMPLES // 2].any()
-    assert (seen(stream, 3, 64)[:, :64] == 0).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 9])
+def test_threads_share_channels_also_where_there_are_more_of_them(threads: int) -> None:
+    stream = stream_of([0, 1, 2])
+    engine, alone = Engine(threads), Resolutions([0, 300, 200])
+    shared = Resolutions([0, 300, 200], engine.share)
+    for start in range(3):
+        gulp = gulp_of(stream, start)
+        for window, exact in zip(shared.windows(gulp), alone.windows(gulp), strict=True):
+            np.testing.assert_array_equal(window, exact)
+    engine.close()

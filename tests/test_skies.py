@@ -8,6 +8,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from mlppa.config import Plan, SearchSettings
 from mlppa.data import FilterbankHeader
 from mlppa.dedisperse.engine import Engine
 from mlppa.dispersion import delay_s
@@ -154,6 +155,22 @@ def test_parts_of_the_band_are_searched_and_labelled_as_all_of_it_is() -> None:
         assert edges[~part] == pytest.approx(whole)
     assert labelled >= 6
     assert others == 0, "without interference there is nothing else so bright"
+
+
+@pytest.mark.parametrize("snr", [7.0, 12.0, 20.0])
+def test_bright_pulses_in_a_part_of_the_band_are_pulses(snr: float) -> None:
+    """There they are brighter by far than in all of the band, which their S/N is told for."""
+    header = replace(HEADER, nchans=256, foff_mhz=-1.0)
+    settings = SearchSettings(dm_max=500.0, width_max_ms=60.0, threads=1)
+    plan = Plan.make(settings, header, 32)
+    pulses = tuple(
+        Pulse(1 + 2.0 * n, dm=60.0 + 20 * n, width_ms=6.0, snr=snr, f_lo_mhz=low, f_hi_mhz=low + 45)
+        for n, low in enumerate(np.linspace(1250, 1450, 14).tolist())
+    )
+    source = SkySource(Sky(header=header, nsamples=32768, pulses=pulses, seed=1))
+    found = sky_examples(Drawn(source, plan, pulses), Engine(1), 0)
+    assert found.labels.sum() == len(pulses)
+    assert (found.facts["part"][found.labels] < 1).sum() > len(pulses) // 2
 
 
 def test_narrow_pulses_are_put_where_parts_are_searched() -> None:

@@ -73,7 +73,7 @@ class Engine:
 
     def share(self, work: Callable[[slice], None], count: int) -> None:
         """Have so many things worked on, a part of them by each thread."""
-        bounds = np.linspace(0, count, self._threads + 1).astype(int).tolist()
+        bounds = np.linspace(0, count, min(self._threads, count) + 1).astype(int).tolist()
         for _ in self._map(work, (slice(*pair) for pair in pairwise(bounds))):
             pass
 

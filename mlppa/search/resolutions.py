@@ -8,11 +8,6 @@ from functools import partial
 from ..data import CleanGulp, Int8Array
 from ..rows import CACHE_LINE, empty_rows
 
-#: Gulps that lie behind each other before the past of the newest is moved to the front: with
-#: one it would be moved every time, with more there would be more to keep.
-GULPS = 2
-
-
 #: Has so many things worked on, in parts.
 type Share = Callable[[Callable[[slice], None], int], None]
 
@@ -24,7 +19,7 @@ def at_once(work: Callable[[slice], None], count: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """Where the samples of one octave lie in a row: its past, and the gulps behind it.
+    """Where the samples of one octave lie in a row: the past, and the gulp behind it.
 
     Parameters
     ----------
@@ -43,17 +38,18 @@ class Track:
     past: int
     step: int
 
-    def start(self, number: int) -> int:
-        """Tell where a gulp begins, the first one having number 0."""
-        return self.begin + self.past + number * self.step
+    @property
+    def start(self) -> int:
+        """Where the gulp begins."""
+        return self.begin + self.past
 
-    def window(self, rows: Int8Array, number: int) -> Int8Array:
-        """Give a gulp with what came before it."""
-        stop = self.start(number) + self.step
-        return rows[:, stop - self.step - self.past : stop]
+    @property
+    def stop(self) -> int:
+        """The first element that is not of the octave."""
+        return self.start + self.step
 
-    def move(self, number: int, passed: int) -> tuple[int, int, int]:
-        """Tell what of a gulp and its past is the past of one so many samples later.
+    def move(self, passed: int) -> tuple[int, int, int]:
+        """Tell what of the gulp and its past is the past of one so many samples later.
 
         Returns
         -------
@@ -61,8 +57,7 @@ class Track:
             As for `plain.move`.
         """
         gone = min(passed >> self.octave, self.past + self.step)
-        kept = min(self.past + self.step - gone, self.past)
-        return self.start(number) - self.past + gone, self.begin, kept
+        return self.begin + gone, self.begin, min(self.past + self.step - gone, self.past)
 
 
 class Resolutions:
@@ -81,7 +76,7 @@ class Resolutions:
         self._halos, self._share = halos, share
         self._tracks: list[Track] = []
         self._rows: Int8Array | None = None
-        self._start, self._number = 0, GULPS
+        self._start = 0
 
     def windows(self, gulp: CleanGulp) -> tuple[Int8Array, ...]:
         """Give a gulp and its past at every resolution, until the next one is given.
@@ -101,38 +96,24 @@ class Resolutions:
             return (gulp.window,)
         if self._rows is None:
             self._rows = self._begin(len(gulp.valid), len(gulp.good))
-        passed = gulp.start - self._start
+        rows, passed = self._rows, gulp.start - self._start
         self._start = gulp.start
-        self._number += 1
-        moves: list[tuple[int, int, int]] = []
-        if passed != len(gulp.valid) or self._number >= GULPS:
-            before = min(self._number, GULPS) - 1
-            moves = [track.move(before, passed) for track in self._tracks]
-            self._number = 0
-        self._share(partial(self._work, gulp.samples, self._rows, moves), len(gulp.good))
-        coarse = (track.window(self._rows, self._number) for track in self._tracks)
-        return gulp.window, *coarse
+        self._share(partial(self._advance, gulp.samples, rows, passed), len(gulp.good))
+        return gulp.window, *(rows[:, track.begin : track.stop] for track in self._tracks)
 
-    def _work(
-        self,
-        samples: Int8Array,
-        every: Int8Array,
-        moves: Sequence[tuple[int, int, int]],
-        channels: slice,
-    ) -> None:
-        """Average some channels, behind what stays of their past."""
+    def _advance(self, samples: Int8Array, every: Int8Array, passed: int, channels: slice) -> None:
+        """Average some channels, behind what stays of their past after so many samples."""
         from . import fast
 
-        rows = every[channels]
-        if moves:
-            fast.move(rows, moves)
-            for track, (_, target, kept) in zip(self._tracks, moves, strict=True):
-                rows[:, target + kept : track.start(0)] = 0
-        fast.average(samples[channels], rows, [track.start(self._number) for track in self._tracks])
+        rows, moves = every[channels], [track.move(passed) for track in self._tracks]
+        fast.move(rows, moves)
+        for track, (_, target, kept) in zip(self._tracks, moves, strict=True):
+            rows[:, target + kept : track.start] = 0
+        fast.average(samples[channels], rows, [track.start for track in self._tracks])
 
     def row(self, nsamples: int) -> int:
         """Give the length of a row of every octave but the first, for gulps of so many samples."""
-        return max((track.start(GULPS) for track in self._lay_out(nsamples)), default=0)
+        return max((track.stop for track in self._lay_out(nsamples)), default=0)
 
     def _begin(self, nsamples: int, nchans: int) -> Int8Array:
         """Make room for every octave but the first, without any past."""
@@ -147,5 +128,5 @@ class Resolutions:
         for octave, halo in enumerate(self._halos[1:], 1):
             past = -(-halo // CACHE_LINE) * CACHE_LINE
             track = Track(octave, begin, past, nsamples >> octave)
-            begin = track.start(GULPS)
+            begin = track.stop
             yield track

@@ -195,17 +195,28 @@ def live_images(source: Source, plan: Plan, kernel: Kernel) -> Iterator[ImageBat
 def _overshone(candidate: Candidate, pulse: Pulse | None, sky: Drawn) -> bool:
     """Whether a candidate is so much brighter than its pulse that it is something else's.
 
-    The parts of a burst that lie in one boxcar shine together.
+    The parts of a burst that lie in one boxcar shine together; and in a part of the band they
+    shine the brighter the more of them is in it.
     """
     if pulse is None:
         return False
-    width_s = candidate.width_samples * sky.plan.header.tsamp_s + 1e-3 * pulse.width_ms
+    header = sky.plan.header
+    width_s = candidate.width_samples * header.tsamp_s + 1e-3 * pulse.width_ms
     together = sum(
-        one.snr
+        one.snr * _gain(one, candidate, header)
         for one in sky.pulses
         if one.dm == pulse.dm and abs(one.time_s - pulse.time_s) <= width_s
     )
     return candidate.snr > 1.3 * together + 4
+
+
+def _gain(pulse: Pulse, candidate: Candidate, header: FilterbankHeader) -> float:
+    """Give the S/N of a pulse in the part of the band of a candidate, over that in all of it."""
+    if candidate.channels is None:
+        return 1.0
+    flux = shape_pulse(pulse, header).profile.sum(axis=1)
+    inside = flux[slice(*candidate.channels)]
+    return float(inside.sum() / flux.sum() * np.sqrt(len(flux) / len(inside)))
 
 
 class Matched(NamedTuple):

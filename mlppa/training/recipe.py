@@ -127,7 +127,8 @@ class Recipe(BaseModel):
 
     def draw_unseen(self) -> Draw:
         """Give the first sky to measure on."""
-        return Draw(self.sky_seed + HELD_OUT, 0, self.res, self.threshold, unseen=True)
+        seed = self.sky_seed + HELD_OUT
+        return Draw(seed, 0, self.res, self.threshold, unseen=True, parts=self.parts)
 
 
 #: The skies that models are measured on have a seed of their own.

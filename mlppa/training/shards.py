@@ -26,7 +26,7 @@ from .skies import Draw
 
 #: The list of the shards of a set.
 MANIFEST = "dataset.json"
-SCHEMA = "mlppa.images/3"
+SCHEMA = "mlppa.images/4"
 
 #: Skies whose images lie in one file.
 SKIES_PER_SHARD = 16
