@@ -285,7 +285,10 @@ def test_a_listener_hears_a_search_and_catches_up(
             while not (out / "summary.json").exists():
                 assert search.poll() is None
                 time.sleep(0.02)
-            total = len((out / "detections.jsonl").read_text().splitlines()) + 6
+            gulp = json.loads((out / "summary.json").read_text())["plan"]["gulp_samples"]
+            # one coverage for each gulp, and one for the end
+            coverage = -(-SKY.nsamples // gulp) + 1
+            total = len((out / "detections.jsonl").read_text().splitlines()) + coverage
             heard = listen_to(late, total)
         finally:
             search.send_signal(signal.SIGTERM)
@@ -302,7 +305,11 @@ def test_a_listener_hears_a_search_and_catches_up(
 def listen_to(command: list[Any], count: int) -> list[dict[str, Any]]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listener:
         assert listener.stdout is not None
-        heard = [json.loads(next(listener.stdout)) for _ in range(count)]
-        listener.send_signal(signal.SIGINT)
-        assert listener.wait(10) == 130
+        try:
+            heard = [json.loads(next(listener.stdout)) for _ in range(count)]
+            listener.send_signal(signal.SIGINT)
+            assert listener.wait(10) == 130
+        finally:
+            # else who waits too long would wait for it for ever
+            listener.kill()
     return heard

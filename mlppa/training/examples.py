@@ -44,7 +44,7 @@ CLASSES = (
 #: What is known of an image beside its pixels and its features: whether it is a pulse; the
 #: sky it comes from, for sets are split by sky, never inside one; its place in `CLASSES`;
 #: the candidate's DM, arrival, sweep in samples and width; the channels at the edges of the
-#: part of the band that it was measured in, and the share of the channels that are in it; how
+#: part of the band that it was measured in, and its share of the logarithm of frequency; how
 #: many other candidates are near in time, and the S/N of the strongest of them; and the part of
 #: the band that a pulse shines in (NaN for others).
 FACTS = np.dtype(
@@ -201,21 +201,27 @@ def _overshone(candidate: Candidate, pulse: Pulse | None, sky: Drawn) -> bool:
     if pulse is None:
         return False
     header = sky.plan.header
+    channels = slice(*(candidate.channels or (None,)))
     width_s = candidate.width_samples * header.tsamp_s + 1e-3 * pulse.width_ms
     together = sum(
-        one.snr * _gain(one, candidate, header)
+        one.snr * _gain(shape_pulse(one, header).profile.sum(axis=1), channels)
         for one in sky.pulses
         if one.dm == pulse.dm and abs(one.time_s - pulse.time_s) <= width_s
     )
     return candidate.snr > 1.3 * together + 4
 
 
-def _gain(pulse: Pulse, candidate: Candidate, header: FilterbankHeader) -> float:
-    """Give the S/N of a pulse in the part of the band of a candidate, over that in all of it."""
-    if candidate.channels is None:
-        return 1.0
-    flux = shape_pulse(pulse, header).profile.sum(axis=1)
-    inside = flux[slice(*candidate.channels)]
+def _gain(flux: Float32Array, channels: slice) -> float:
+    """Give the S/N of a pulse in a part of the band, over that in all of it.
+
+    Parameters
+    ----------
+    flux
+        Of each channel of the band, shape (nchans,).
+    channels
+        The part.
+    """
+    inside = flux[channels]
     return float(inside.sum() / flux.sum() * np.sqrt(len(flux) / len(inside)))
 
 
@@ -290,7 +296,10 @@ def _near_in(
             continue
         sweep = pulse.dm / search.unit_dm
         off_sweep = lever * np.abs(sweeps - sweep)
-        reach = max(24 * width + 48, 1.5 * width * pulse.snr / search.threshold)
+        snr = pulse.snr * _gain(shape.profile.sum(axis=1), channels)
+        # smeared over so much, the longest boxcar still has the threshold
+        faintest = snr * np.sqrt(width * max(width, search.max_width)) / search.threshold
+        reach = max(24 * width + 48, 1.5 * width * snr / search.threshold, faintest)
         reach /= max(_spread(delays, flux) / delays.std(), LEAST_SPREAD)
         off_time = np.abs(times - pulse.time_s / tsamp_s - mean * sweep)
         near |= (off_sweep <= reach) & (off_time <= 0.75 * off_sweep + 8 * width + 16)
@@ -324,7 +333,7 @@ def sky_facts(candidates: Sequence[Candidate], matched: Matched, sky: Drawn, num
         facts["dm"][i], facts["sample"][i] = candidate.dm, candidate.sample
         freqs_mhz = _channels(candidate, header)
         facts["f_lo_mhz"][i], facts["f_hi_mhz"][i] = freqs_mhz.min(), freqs_mhz.max()
-        facts["part"][i] = len(freqs_mhz) / header.nchans
+        facts["part"][i] = _octaves(freqs_mhz) / _octaves(header.freqs_mhz)
         facts["sweep"][i] = candidate.dm / dm_per_sample(freqs_mhz, header.tsamp_s)
         facts["width_samples"][i] = candidate.width_samples
         facts["width_ms"][i] = 1e3 * candidate.width_samples * header.tsamp_s
@@ -337,6 +346,10 @@ def sky_facts(candidates: Sequence[Candidate], matched: Matched, sky: Drawn, num
 def _channels(candidate: Candidate, header: FilterbankHeader) -> NDArray[np.float64]:
     """Give the channels of the part of the band that a candidate was measured in, in MHz."""
     return header.freqs_mhz[slice(*(candidate.channels or (None,)))]
+
+
+def _octaves(freqs_mhz: NDArray[np.float64]) -> float:
+    return float(np.log2(freqs_mhz.max() / freqs_mhz.min()))
 
 
 def _kind(candidate: Candidate, sky: Drawn) -> str:

@@ -30,11 +30,11 @@ RECALL_BINS: Mapping[str, tuple[float, ...]] = {
     "sweep_widths": (0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 10_000.0),
 }
 
-#: What candidates were measured in, by the share of the channels that are in it.
+#: What candidates were measured in, by its share of the logarithm of frequency.
 PARTS: Mapping[str, tuple[float, float]] = {
     "a quarter of the band": (0.0, 0.36),
-    "a half": (0.36, 0.99),
-    "all": (0.99, 1.01),
+    "a half": (0.36, 0.75),
+    "all": (0.75, 1.01),
 }
 
 #: A pulse is dispersed for everybody to see if its sweep is so many of its widths.
