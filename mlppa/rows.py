@@ -30,6 +30,11 @@ def flat(rows: NDArray[np.signedinteger]) -> Rows:
     return Rows(whole, stride, nsamples)
 
 
+def whole_lines(nsamples: int) -> int:
+    """Give the samples of the cache lines that so many samples begin to fill."""
+    return -(-nsamples // CACHE_LINE) * CACHE_LINE
+
+
 def empty_rows(nchans: int, nsamples: int) -> Int8Array:
     """Make room for rows as kernels like them.
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Int8Array
-from ..rows import CACHE_LINE, empty_rows
+from ..rows import empty_rows, whole_lines
 
 #: References to an array that nobody else has, in CPython up to 3.13: a list's, a loop's, and
 #: that of who counts.
@@ -42,7 +42,7 @@ class Room:
     @property
     def past(self) -> int:
         """Give the past samples that lie in front of a gulp: they fill cache lines."""
-        return -(-self.halo // CACHE_LINE) * CACHE_LINE
+        return whole_lines(self.halo)
 
     def lead(self, nsamples: int) -> int:
         """Tell in how many gulps of so many samples lies the past of the one behind them."""

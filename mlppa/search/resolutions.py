@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..data import CleanGulp, Int8Array
-from ..rows import CACHE_LINE, empty_rows
+from ..rows import empty_rows, whole_lines
 
 #: Has so many things worked on, in parts.
 type Share = Callable[[Callable[[slice], None], int], None]
@@ -126,7 +126,6 @@ class Resolutions:
     def _lay_out(self, nsamples: int) -> Iterator[Track]:
         begin = 0
         for octave, halo in enumerate(self._halos[1:], 1):
-            past = -(-halo // CACHE_LINE) * CACHE_LINE
-            track = Track(octave, begin, past, nsamples >> octave)
+            track = Track(octave, begin, whole_lines(halo), nsamples >> octave)
             begin = track.stop
             yield track
