@@ -5,16 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mlppa.clean import clean
 from mlppa.config import Plan, SearchSettings
 from mlppa.data import Block, Candidate, Classified, Detection, FilterbankHeader
 from mlppa.decide import decide, in_parts
 from mlppa.dispersion import delay_s
-from mlppa.images import cut_images
+from mlppa.gulps import gulps
+from mlppa.images import PARTS, STEPS, cut_images
+from mlppa.search import search
+from mlppa.search.cluster import TRIGGER
 from mlppa.search.subbands import BOUNDS, MOST_COST, split, view
 from mlppa.simulate import Interference, Pulse, Sky, SkySource, shape_pulse
 
 from .messages import BUDGET
-from .skies import found, plan_for, searched
+from .skies import found, kernel, plan_for, searched
 
 HEADER = FilterbankHeader(
     nchans=256, fch1_mhz=1500.0, foff_mhz=-1.5, tsamp_s=512e-6, tstart_mjd=60000.0, nbits=8
@@ -105,6 +109,33 @@ def test_a_part_is_seen_as_if_there_were_no_more() -> None:
     first = shape.first[candidate.channels[0] + top] + shape.profile.shape[1] / 2
     assert abs(seen.sample - first) < 8
     assert last.candidates == ()
+
+
+def test_a_live_burst_in_the_top_of_the_band_waits_for_the_spectrum_of_all_of_it() -> None:
+    pulse = burst(0.75, 1.0, 500.0, 20.0)
+    plan = Plan.make(SETTINGS, HEADER, 64, live=True)
+    blocks = SkySource(sky_with(pulse)).blocks()
+    cleaned = clean(gulps(blocks, plan.gulp), plan.room, plan.baseline)
+    told = (item for item in search(cleaned, plan.search, kernel()) if item.candidates)
+    item = next(told)
+    (candidate,) = item.candidates
+    assert candidate.channels is not None
+    (batch,) = cut_images([item], plan.search)
+    spectrum = batch.features[0, -PARTS * STEPS :].reshape(PARTS, STEPS)
+    assert (np.abs(spectrum) > 0).mean() > 0.99, "nothing is yet to come"
+    # but it waits for no more than that
+    late_s = item.history.gulps[-1].stop * HEADER.tsamp_s - pulse.time_s - sweep_s(pulse.dm)
+    assert late_s < plan.gulp * HEADER.tsamp_s + 1
+
+
+def test_peaks_of_a_part_are_told_as_those_of_the_band_and_back() -> None:
+    for part in plan_for(HEADER, SETTINGS).search.subbands:
+        peaks = np.ones(4, TRIGGER)
+        peaks["sweep"], peaks["time"] = (3.0, 70.0, 500.0, 1000.0), (0.0, 5.0, 5000.0, 1e6)
+        there = part.in_band(peaks)
+        assert (there["sweep"] > peaks["sweep"]).all()
+        for name in ("time", "sweep", "span", "width"):
+            np.testing.assert_allclose(part.seen(there)[name], peaks[name], rtol=1e-6, atol=1e-3)
 
 
 def test_the_parts_cover_the_band_whatever_its_order() -> None:

@@ -99,9 +99,13 @@ class SubBand:
         """Noise of its sum over that of the whole band."""
         return math.sqrt(len(self.plan.freqs_mhz) / self.nchans)
 
-    def times(self, peaks: Triggers) -> NDArray[np.float64]:
-        """Give the times of peaks of the part, but at the mean delay of the whole band."""
-        return np.asarray(peaks["time"] + self._lever * peaks["sweep"])
+    def in_band(self, peaks: Triggers) -> Triggers:
+        """Give peaks of the part as all of the band sees them."""
+        there = peaks.copy()
+        there["time"] += self._lever * there["sweep"]
+        there["sweep"] *= self.ratio
+        there["span"] *= self.ratio
+        return there
 
     def seen(self, peaks: Triggers) -> Triggers:
         """Give peaks of the whole band as the part sees them."""

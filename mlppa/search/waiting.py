@@ -110,12 +110,9 @@ class Waiting:
     def _ripe(self, number: int, peaks: Triggers, frontier: float) -> NDArray[np.bool_]:
         """Tell which leaders of a part of the band have waited long enough."""
         plan = self._plan
-        part = plan.subbands[number - 1] if number else None
-        if part is None:
-            return np.asarray(peaks["time"] + plan.wait(peaks) <= frontier)
-        if plan.prompt:
-            return np.asarray(peaks["time"] + part.plan.wait(peaks) <= frontier)
-        return np.asarray(part.times(peaks) + plan.wait(peaks) <= frontier)
+        # with the image of a part goes the spectrum of all of the band
+        there = plan.subbands[number - 1].in_band(peaks) if number else peaks
+        return np.asarray(there["time"] + plan.wait(there) <= frontier)
 
     def _measured(
         self, leaders: Triggers, frontier: float, history: History, room: int

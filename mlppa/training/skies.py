@@ -65,7 +65,7 @@ UNSEEN = Mixture(
 )
 
 #: Where parts of the band are searched, so many pulses shine in a narrow part, as wide as this.
-NARROW = 0.25
+NARROW = 0.2
 NARROW_SHARES = (0.12, 0.6)
 
 #: How often a recording stands for a simulated sky, where any is given.
