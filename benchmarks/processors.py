@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from mlppa.bench.ceiling import add
+
 #: Bytes of each of the two arrays that are added up, for the caches of this machine and beyond.
 SIZES = {"first cache": 8 << 10, "second cache": 256 << 10, "third cache": 4 << 20}
 SIZES["memory"] = 64 << 20
@@ -36,14 +38,6 @@ def chain(steps, seed):  # type: ignore[no-untyped-def]
         x ^= x >> np.uint64(7)
         x ^= x << np.uint64(17)
     return x
-
-
-@njit(nogil=True, cache=False)
-def add(total, more, times):  # type: ignore[no-untyped-def]
-    """Add arrays of 16-bit integers, as the screen does."""
-    for _ in range(times):
-        for i in range(len(total)):
-            total[i] += more[i]
 
 
 def gain(job: Callable[..., Any], first: tuple[Any, ...], second: tuple[Any, ...]) -> float:
@@ -67,8 +61,8 @@ def main() -> None:
     sys.stdout.write(f"a chain of scalar operations: {median(gains):.2f}\n")
     for name, size in SIZES.items():
         arrays = [np.ones((2, size // 2), np.int16) for _ in range(2)]
-        jobs = [(one[0], one[1], max(BYTES // (3 * size), 1)) for one in arrays]
-        add(arrays[0][0], arrays[0][1], 1)
+        jobs = [(one[0, 1:], one[1], max(BYTES // (3 * size), 1)) for one in arrays]
+        add(*jobs[0][:2], 1)
         gains = [gain(add, *jobs) for _ in range(REPEATS)]
         sys.stdout.write(f"vectors in the {name}: {median(gains):.2f}\n")
 

@@ -5,11 +5,16 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mlppa import bench
+from mlppa.bench.ceiling import additions_per_s
 from mlppa.classify import model_card
+from mlppa.config import Plan, SearchSettings
+from mlppa.dedisperse import Octave
 from mlppa.errors import EnvironmentFault
+from mlppa.search import SearchPlan
 
 from .calling import Call
 
@@ -22,6 +27,8 @@ def test_the_search_is_timed(call: Call) -> None:
     assert (timing["case"], timing["plan"], timing["threads"]) == ("small", "fast", 1)
     assert len(timing["real_time_factors"]) == 2
     assert 0 < timing["real_time_factors"][0] <= timing["real_time_factors"][1]
+    assert 1e8 < timing["ceiling_per_s"] < 1e12
+    assert 0.01 < timing["ceiling_share"] < 1
     assert {"read", "clean", "search", "publish"} <= set(timing["stage_seconds"])
     assert 50e6 < timing["peak_memory_bytes"] < 2**30
 
@@ -38,6 +45,24 @@ def test_every_case_has_the_band_and_the_dms_that_it_says() -> None:
         assert bench.CASES[case].dm_max == dm_max
         assert header.fch1_mhz - header.foff_mhz * -0.5 == pytest.approx(1500, abs=2)
         assert header.nchans * -header.foff_mhz == pytest.approx(400)
+
+
+def test_additions_are_counted_as_a_tree_makes_them() -> None:
+    """Eight channels are one leaf, whose additions of 8 bits count half."""
+    octave = Octave(0, np.arange(2), np.linspace(0, 1, 8), levels=1)
+    plan = SearchPlan(np.linspace(1400, 1500, 8), 0.5, (octave,), 6.5, 64, 8)
+    rows, samples_per_s = 2, 2
+    # boxcars of 2, 3 and 4 samples; half as many pairs of samples, and their 3 and 4
+    boxcars = 3 + (1 + 3) / 2
+    assert additions_per_s(plan) == samples_per_s * rows * (7 / 2 + boxcars)
+
+
+def test_the_screen_adds_up_far_less_than_brute_force() -> None:
+    header = bench.CASES["small"].header
+    plan = Plan.make(SearchSettings(dm_max=1000.0, subbands=False), header, 64)
+    brute = plan.describe()["additions_per_s"]
+    assert isinstance(brute, float)
+    assert brute / 50 < additions_per_s(plan.search) < brute / 5
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no pinning on this system")

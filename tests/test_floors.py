@@ -32,7 +32,7 @@ HEAVY = {"tensorflow", "keras", "numba", "matplotlib", "astropy", "sigpyproc", "
 MAKERS = {"Thread", "Timer", "ThreadPoolExecutor", "ProcessPoolExecutor", "Process", "Pool"}
 THREADED = {
     *("channel.py", "dedisperse/engine.py", "sinks/zmq.py", "web.py", "demo.py"),
-    "training/shards.py",
+    *("bench/ceiling.py", "training/shards.py"),
 }
 #: What threads wait for each other with, and who may.
 LOCKS = {"Lock", "RLock", "Condition", "Semaphore", "Event", "Barrier", "Queue", "SimpleQueue"}

@@ -4,16 +4,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from statistics import median
 from typing import Any, Self
 
+from ..config import Plan, SearchSettings
 from ..data import FilterbankHeader
 from ..errors import EnvironmentFault
+from ..search import SearchPlan
 from ..simulate import Population, random_sky, write_filterbank
+from .ceiling import additions_per_s, ceiling
 
 #: Is called with what is being done, how much of it is, and of how much.
 type Tell = Callable[[str, int, int], None]
@@ -65,6 +68,9 @@ CASES = {
     )
 }
 
+#: Pixels of an image of the default network.
+RES = 64
+
 #: A pulse for so many seconds: a busy sky, so that measuring and classifying count.
 SECONDS_PER_PULSE = 3.0
 
@@ -96,6 +102,9 @@ class Timing:
         What was run, pinned to as many processors as threads (or as there are).
     real_time_factors
         Of every run, ascending.
+    ceiling_per_s, ceiling_share
+        Additions that the same processors did in one second before a run, and the screen's in
+        the time of the whole run over that: medians of the runs. See `ceiling`.
     stage_seconds
         Own time of each stage for a second of data, of the run in the middle.
     peak_memory_bytes
@@ -106,17 +115,37 @@ class Timing:
     plan: str
     threads: int
     real_time_factors: tuple[float, ...]
+    ceiling_per_s: float
+    ceiling_share: float
     stage_seconds: dict[str, float]
     peak_memory_bytes: int
 
     @classmethod
-    def of(cls, way: Way, summaries: list[dict[str, Any]]) -> Self:
-        """Sum up the runs, given what each wrote into its ``summary.json``."""
+    def of(
+        cls, way: Way, summaries: list[dict[str, Any]], ceilings: Sequence[float], needed: float
+    ) -> Self:
+        """Sum up the runs.
+
+        Parameters
+        ----------
+        summaries
+            What each wrote into its ``summary.json``.
+        ceilings
+            Additions that could be done in one second, before each.
+        needed
+            Additions for a second of data.
+        """
+        shares = [
+            float(summary["real_time_factor"]) * needed / most
+            for summary, most in zip(summaries, ceilings, strict=True)
+        ]
         summaries = sorted(summaries, key=lambda summary: float(summary["real_time_factor"]))
         middle = summaries[len(summaries) // 2]
         return cls(
             **asdict(way),
             real_time_factors=tuple(summary["real_time_factor"] for summary in summaries),
+            ceiling_per_s=median(ceilings),
+            ceiling_share=median(shares),
             stage_seconds={
                 stage: spent / middle["data_seconds"]
                 for stage, spent in middle["stage_seconds"].items()
@@ -176,13 +205,20 @@ def time_searches(ways: Iterable[Way], folder: Path, runs: Runs, tell: Tell) -> 
         tell(f"simulating {name}", done, total)
         data = make_data(CASES[name], folder, runs.seconds)
         for way in those:
-            summaries = []
+            summaries, ceilings = [], []
             for _ in range(runs.repeats + 1):
                 tell(f"{name}, {way.plan}, threads: {way.threads}", done, total)
+                ceilings.append(ceiling(way.threads))
                 summaries.append(_search(way, data))
                 done += 1
-            yield Timing.of(way, summaries[1:])
+            yield Timing.of(way, summaries[1:], ceilings[1:], additions_per_s(_plan(way)))
         data.unlink()
+
+
+def _plan(way: Way) -> SearchPlan:
+    case = CASES[way.case]
+    words = {"dm_max": case.dm_max, "plan": way.plan}
+    return Plan.make(SearchSettings.model_validate(words), case.header, RES).search
 
 
 def _search(way: Way, data: Path) -> dict[str, Any]:

@@ -153,8 +153,10 @@ def _print_timings(timings: list["Timing"]) -> None:
     from rich.table import Table
 
     table = Table(title="Times real time, from a file to the journal", title_justify="left")
-    for heading in ("case", "plan", "threads", "median", "of runs", "MiB", "ms a second of data"):
-        table.add_column(heading, justify="right" if heading in ("median", "MiB") else "left")
+    headings = ("case", "plan", "threads", "median", "of runs", "of ceiling", "MiB")
+    for heading in (*headings, "ms a second of data"):
+        is_number = heading in ("median", "of ceiling", "MiB")
+        table.add_column(heading, justify="right" if is_number else "left")
     for timing in timings:
         lowest, highest = timing.real_time_factors[0], timing.real_time_factors[-1]
         spent = ((name, 1e3 * seconds) for name, seconds in timing.stage_seconds.items())
@@ -164,7 +166,10 @@ def _print_timings(timings: list["Timing"]) -> None:
             str(timing.threads),
             f"{timing.real_time_factor:.1f}",
             f"{lowest:.1f} to {highest:.1f}",
+            f"{timing.ceiling_share:.0%} of {timing.ceiling_per_s / 1e9:.0f} G",
             str(timing.peak_memory_bytes >> 20),
             ", ".join(f"{name} {took:.1f}" for name, took in spent if took >= 0.05),
         )
     Console().print(table)
+    typer.echo("of ceiling: what the screen adds up in all of that time, of the additions a second "
+               "that the same processors did just before")  # fmt: skip
