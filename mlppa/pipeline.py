@@ -101,9 +101,10 @@ class Parts:
 def pipeline(parts: Parts) -> Generator[Report]:
     """Run a stream through every stage.
 
-    Reading and cleaning run in a thread of their own, ahead of the search, where there is
-    more than one processor; a live stream is read in one more, which waits for nobody. They
-    have ended when the pipeline has, however that ends.
+    Where there is more than one processor, reading and cleaning run ahead of the search: of a
+    recording in the threads of its screen, of a live stream in one of their own; and that is
+    read in one more, which waits for nobody. All have ended when the pipeline has, however
+    that ends.
 
     Yields
     ------
@@ -117,7 +118,7 @@ def pipeline(parts: Parts) -> Generator[Report]:
     cleaned = clean(
         raw, room, plan.baseline, mask=parts.mask, zapped=plan.zapped, ahead=live is None
     )
-    ahead = _ahead(timed("clean", cleaned))
+    ahead = _ahead(timed("clean", cleaned), parts)
     waited = timed("wait", ahead)
     searched: Iterator[Searched] = look(waited, plan.search)
     if parts.searching:
@@ -166,11 +167,15 @@ def judge(searched: Iterable[Searched], parts: Parts) -> Iterator[Report]:
             yield replace(report, rung=rung.number)
 
 
-def _ahead(cleaned: Iterator[CleanGulp]) -> Generator[CleanGulp]:
+def _ahead(cleaned: Iterator[CleanGulp], parts: Parts) -> Generator[CleanGulp]:
     """Clean ahead of the search; on one processor the two would only take turns."""
-    if _processors() > 1:
-        cleaned = prefetch(cleaned, CLEAN_AHEAD - 1, "wait", name="clean")
-    yield from cleaned
+    if _processors() == 1:
+        yield from cleaned
+    elif parts.live is None and not parts.source.live:
+        yield from parts.kernel.ahead(cleaned)
+    else:
+        # who waits for the sky must keep no thread from the screen
+        yield from prefetch(cleaned, CLEAN_AHEAD, "wait", name="clean")
 
 
 def _processors() -> int:

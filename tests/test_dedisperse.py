@@ -1,5 +1,9 @@
 """The kernel against the oracle, the oracle against the law, the plan against its promise."""
 
+import threading
+import time
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -24,6 +28,7 @@ from mlppa.dedisperse.exact import shift_sum
 from mlppa.dedisperse.oracle import Oracle, exact_delays, tree_sums
 from mlppa.dedisperse.tree import node_delays, plan_tree
 from mlppa.dispersion import channel_shape, delay_s, dm_per_sample
+from mlppa.errors import InputError
 from mlppa.rows import empty_rows, padded_rows
 
 ENGINE = Engine(threads=2)
@@ -218,3 +223,47 @@ def test_groups_tell_where_their_rows_are() -> None:
     assert octave.group_sweeps.tolist() == [1, 13, 20]
     assert octave.group_spans.tolist() == [3, 6, 0]
     assert octave.widths == [1, 2, 3, 4]
+
+
+def test_items_are_made_ahead_one_at_a_time_by_the_threads_of_the_screen() -> None:
+    made: list[tuple[int, str]] = []
+
+    def items() -> Iterator[int]:
+        for number in range(50):
+            made.append((number, threading.current_thread().name))
+            yield number
+
+    for number in ENGINE.ahead(items()):
+        assert len(made) <= number + 2, "one ahead, and no more"
+    assert [number for number, _ in made] == list(range(50))
+    assert {name.split("_")[0] for _, name in made} == {"screen"}
+
+
+def test_who_makes_items_ahead_is_waited_for_and_closed() -> None:
+    begun, closed = threading.Event(), threading.Event()
+
+    def items() -> Iterator[int]:
+        try:
+            yield 0
+            begun.set()
+            time.sleep(0.2)
+            yield 1
+        finally:
+            closed.set()
+
+    ahead = ENGINE.ahead(items())
+    assert next(ahead) == 0
+    assert begun.wait(10)
+    ahead.close()
+    assert closed.is_set()
+
+
+def test_an_error_comes_after_the_items_before_it() -> None:
+    def items() -> Iterator[int]:
+        yield 0
+        raise InputError("file.fil", "it is torn", "mend it")
+
+    ahead = ENGINE.ahead(items())
+    assert next(ahead) == 0
+    with pytest.raises(InputError, match="it is torn"):
+        next(ahead)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mlppa.arrivals import Arrivals
+from mlppa.clean.reels import Reel
 from mlppa.data import Block, Candidate, FilterbankHeader, Report
 from mlppa.decide import rejection
 from mlppa.errors import InputError
@@ -153,6 +154,21 @@ def test_what_was_read_before_a_close_is_searched_to_its_end() -> None:
     assert stop == coverage[-1].decided_to == sum(c.searched for c in coverage)
     assert stop % 1000 == 0, "the block at hand was the last"
     assert stop < 32_000
+
+
+def test_there_is_room_for_all_gulps_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Reel] = []
+    begin_anew = Reel._begin_anew
+
+    def counted(reel: Reel) -> None:
+        made.append(reel)
+        begin_anew(reel)
+
+    monkeypatch.setattr(Reel, "_begin_anew", counted)
+    source = MemorySource(HEADER, np.tile(spectra(), (12, 1)))
+    many = [report.coverage for report in pipeline(parts(source))]
+    assert sum(c.searched for c in many) == 12 * NSAMPLES
+    assert len(made) == 1, "it did not grow"
 
 
 def test_a_live_stream_sheds_what_it_cannot_search_and_says_so(

@@ -77,8 +77,8 @@ MOST_MEMORY_BYTES = 16 * 2**30
 #: loses S/N of narrow pulses at high DM.
 DELAYS_PER_OCTAVE = {"quality": 8192, "fast": 4096}
 
-#: Gulps that are clean before they are searched: one waits, and one is at hand.
-CLEAN_AHEAD = 2
+#: Gulps that are clean before they are searched; of a live stream, one more is at hand.
+CLEAN_AHEAD = 1
 
 #: A gulp lasts at least so long, and has at least so many samples for its statistics, and for
 #: those of the widest pulses so many of their widths.
@@ -334,7 +334,8 @@ class Plan:
     def room(self) -> Room:
         """Room for clean gulps: what the search keeps, what is ahead of it, and one that comes."""
         kept = math.ceil(self.search.memory / self.gulp) + 1
-        return Room(self.search.halos[0], self.search.reach, kept + CLEAN_AHEAD + 1)
+        ahead = CLEAN_AHEAD + self.search.prompt
+        return Room(self.search.halos[0], self.search.reach, kept + ahead + 1)
 
     @property
     def memory_bytes(self) -> int:

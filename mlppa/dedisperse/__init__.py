@@ -5,7 +5,7 @@ sample after t, whatever its DM. So all rows advance together with the data, not
 is carried but past samples, and the end of a file needs no care of its own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol
@@ -140,6 +140,10 @@ class Kernel(Protocol):
 
     def share(self, work: Callable[[slice], None], count: int) -> None:
         """Have so many things worked on, in as many parts as there are threads."""
+        ...
+
+    def ahead[T](self, items: Iterator[T]) -> Generator[T]:
+        """Give items; each is made while the one before it is worked on, by the same threads."""
         ...
 
 

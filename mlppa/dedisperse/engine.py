@@ -1,10 +1,10 @@
 """The CPU's kernel: trees over runs of rows, shared out to threads."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import islice, pairwise
 from threading import local
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -76,6 +76,24 @@ class Engine:
         bounds = np.linspace(0, count, min(self._threads, count) + 1).astype(int).tolist()
         for _ in self._map(work, (slice(*pair) for pair in pairwise(bounds))):
             pass
+
+    def ahead[T](self, items: Iterator[T]) -> Generator[T]:
+        """Have each item made by one of the threads while the one before it is worked on.
+
+        One that is made in a thread of its own would have the processors be shared by more
+        threads than there are processors, and those wait for who is held up.
+        """
+        end = object()
+        coming = self._pool.submit(next, items, end)
+        try:
+            while (item := coming.result()) is not end:
+                coming = self._pool.submit(next, items, end)
+                yield cast(T, item)
+        finally:
+            coming.cancel()
+            wait([coming])
+            if isinstance(items, Generator):
+                items.close()
 
     def _jobs(self, window: Window) -> list[_Job]:
         rows, octave = padded_rows(window.rows), window.octave

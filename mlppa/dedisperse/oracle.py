@@ -1,6 +1,6 @@
 """The screen in plain NumPy: slow, obvious, and what every other kernel must equal."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,10 @@ class Oracle:
     def share(self, work: Callable[[slice], None], count: int) -> None:
         """Have all of it worked on at once."""
         work(slice(count))
+
+    def ahead[T](self, items: Iterator[T]) -> Generator[T]:
+        """Give items as they come."""
+        yield from items
 
     def _screen(self, rows: Int8Array, octave: Octave, threshold: float) -> Peaks:
         outputs = rows.shape[1] - octave.halo
