@@ -1,5 +1,6 @@
 """The kernel against the oracle, the oracle against the law, the plan against its promise."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -267,3 +268,21 @@ def test_an_error_comes_after_the_items_before_it() -> None:
     assert next(ahead) == 0
     with pytest.raises(InputError, match="it is torn"):
         next(ahead)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no pinning on this system")
+def test_as_many_threads_as_processors_keep_to_one_each() -> None:
+    every = os.sched_getaffinity(0)
+    for threads in {1, len(every), len(every) + 1}:
+        engine, met = Engine(threads), threading.Barrier(threads, timeout=20)
+        found: list[set[int]] = []
+
+        def look(_: slice, found: list[set[int]] = found, met: threading.Barrier = met) -> None:
+            found.append(os.sched_getaffinity(0))
+            met.wait()
+
+        engine.share(look, threads)
+        engine.close()
+        own = [{number} for number in sorted(every)]
+        assert sorted(found) == (own if threads == len(every) > 1 else [every] * threads)
+    assert os.sched_getaffinity(0) == every, "whoever asks is free"

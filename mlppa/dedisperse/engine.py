@@ -1,7 +1,9 @@
 """The CPU's kernel: trees over runs of rows, shared out to threads."""
 
+import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from itertools import islice, pairwise
 from threading import local
 from typing import NamedTuple, cast
@@ -46,7 +48,7 @@ class Engine:
 
     def __init__(self, threads: int = 1) -> None:
         self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, "screen")
+        self._pool = ThreadPoolExecutor(threads, "screen", _keep_to_one, (_processors(threads),))
         # to hand a part to a thread and wait for it takes a percent of the time
         self._map = self._pool.map if threads > 1 else map
         self._memory = local()
@@ -159,6 +161,25 @@ class Engine:
                 for part in _runs(octave.sweeps)
             ]
         return self._programs[octave]
+
+
+def _processors(threads: int) -> Iterator[int]:
+    """Give each thread a processor of its own, where there are as many of them.
+
+    They wake each other many times a gulp, and the system's scheduler likes to let who is woken
+    share the processor of who wakes it, while the other one is idle.
+    """
+    every = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else set[int]()
+    # a list's iterator, unlike a generator, may be asked by several threads at once
+    return iter(sorted(every) if len(every) == threads > 1 else [])
+
+
+def _keep_to_one(processors: Iterator[int]) -> None:
+    """Let this thread run on the next of some processors only, if there is one."""
+    number = next(processors, None)
+    if number is not None:
+        with suppress(OSError):
+            os.sched_setaffinity(0, {number})
 
 
 def _runs(sweeps: Ints) -> list[slice]:
