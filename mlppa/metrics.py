@@ -28,8 +28,8 @@ FATES = ("searched", "masked", "missing", "shed")
 
 #: Stages that are timed, in the order of the pipeline.
 STAGES = (
-    *("read", "inject", "clean", "wait", "search", "images"),
-    *("classify", "decide", "publish", "plot"),
+    *("read", "inject", "clean", "wait", "screen", "search"),
+    *("images", "classify", "decide", "publish", "plot"),
 )
 
 BLOCKS = Counter("mlppa_blocks", "Blocks read or received")

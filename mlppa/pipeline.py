@@ -9,7 +9,7 @@ from .arrivals import Arrivals
 from .channel import OnFull, prefetch
 from .classify import Network, classify
 from .clean import clean
-from .config import CLEAN_AHEAD, Plan
+from .config import CLEAN_AHEAD, SCREENED_AHEAD, Plan
 from .data import Block, CleanGulp, Gulp, Listed, Report, Searched
 from .decide import decide
 from .dedisperse import Kernel
@@ -18,7 +18,7 @@ from .images import cut_images
 from .inject import Injector
 from .listed import Place, join
 from .metrics import FATES, SAMPLES
-from .search import look, search
+from .search import Screened, look, measured, screened
 from .sources import Source
 from .stopwatch import Stopwatch
 from .watchdog import Ladder, Rung
@@ -101,10 +101,10 @@ class Parts:
 def pipeline(parts: Parts) -> Generator[Report]:
     """Run a stream through every stage.
 
-    Where there is more than one processor, reading and cleaning run ahead of the search: of a
-    recording in the threads of its screen, of a live stream in one of their own; and that is
-    read in one more, which waits for nobody. All have ended when the pipeline has, however
-    that ends.
+    Where there is more than one processor, reading and cleaning run ahead of the screen: of a
+    recording in its threads, of a live stream in one of their own, and that is read in one more,
+    which waits for nobody. Candidates of a recording are measured beside the next screen. All
+    threads have ended when the pipeline has, however that ends.
 
     Yields
     ------
@@ -120,16 +120,19 @@ def pipeline(parts: Parts) -> Generator[Report]:
     )
     ahead = _ahead(timed("clean", cleaned), parts)
     waited = timed("wait", ahead)
-    searched: Iterator[Searched] = look(waited, plan.search)
+    above: Generator[object] = ahead
+    searched = look(waited, plan.search)
     if parts.searching:
         gate = (lambda: live.ladder.now.plan.threshold) if live else None
-        searched = search(waited, plan.search, parts.kernel, gate)
+        peaks = timed("screen", screened(waited, plan.search, parts.kernel, gate))
+        above = beside = _beside(_with(ahead, peaks), parts)
+        searched = measured(beside, plan.search)
     if parts.listed is not None:
         searched = join(searched, parts.listed, plan.search, parts.left)
     reports = judge(timed("search", searched), parts)
     if live is not None and live.injector is not None:
         reports = live.injector.mark(reports, plan.search)
-    with closing(ahead):
+    with closing(above):
         yield from account(reports)
 
 
@@ -176,6 +179,21 @@ def _ahead(cleaned: Iterator[CleanGulp], parts: Parts) -> Generator[CleanGulp]:
     else:
         # who waits for the sky must keep no thread from the screen
         yield from prefetch(cleaned, CLEAN_AHEAD, "wait", name="clean")
+
+
+def _beside(peaks: Generator[Screened], parts: Parts) -> Generator[Screened]:
+    """Screen a gulp of a recording while candidates of the one before it are measured."""
+    if _processors() == 1 or parts.live is not None or parts.source.live:
+        yield from peaks
+    else:
+        # the time of who waits for the screen is nobody's
+        yield from parts.stopwatch.timed(None, prefetch(peaks, SCREENED_AHEAD, name="screen"))
+
+
+def _with[T](above: Generator[object], items: Iterator[T]) -> Generator[T]:
+    """Pass items on, and at the end close what they were made of, in the thread that made them."""
+    with closing(above):
+        yield from items
 
 
 def _processors() -> int:

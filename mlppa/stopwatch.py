@@ -24,8 +24,8 @@ class Stopwatch:
         self.seconds: dict[str, float] = defaultdict(float)
         self._local = threading.local()
 
-    def timed[T](self, stage: str, items: Iterable[T]) -> Iterator[T]:
-        """Pass items on, and charge ``stage`` with the time it takes to make them."""
+    def timed[T](self, stage: str | None, items: Iterable[T]) -> Iterator[T]:
+        """Pass items on, and charge ``stage``, or nobody, with the time it takes to make them."""
         source = iter(items)
         while True:
             inner = self._local.__dict__.setdefault("inner", [])
@@ -40,6 +40,7 @@ class Stopwatch:
                 own = elapsed - inner.pop()
                 if inner:
                     inner[-1] += elapsed
-                self.seconds[stage] += own
-                STAGE_SECONDS.labels(stage=stage).observe(own)
+                if stage is not None:
+                    self.seconds[stage] += own
+                    STAGE_SECONDS.labels(stage=stage).observe(own)
             yield item

@@ -17,7 +17,7 @@ from .search import SearchPlan
 THREADS = {
     "input": ("inject",),
     "clean": ("clean",),
-    "search": ("search", "images", "classify", "decide"),
+    "search": ("screen", "search", "images", "classify", "decide"),
     "publish": ("publish", "plot"),
 }
 

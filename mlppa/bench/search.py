@@ -62,9 +62,9 @@ def _case(name: str, nchans: int, tsamp_s: float, dm_max: float, seconds: float)
 CASES = {
     case.name: case
     for case in (
-        _case("small", 256, 256e-6, 1000.0, 480.0),
-        _case("standard", 1024, 64e-6, 2000.0, 160.0),
-        _case("large", 4096, 64e-6, 3000.0, 60.0),
+        _case("small", 256, 256e-6, 1000.0, 600.0),
+        _case("standard", 1024, 64e-6, 2000.0, 300.0),
+        _case("large", 4096, 64e-6, 3000.0, 90.0),
     )
 }
 

@@ -77,8 +77,9 @@ MOST_MEMORY_BYTES = 16 * 2**30
 #: loses S/N of narrow pulses at high DM.
 DELAYS_PER_OCTAVE = {"quality": 8192, "fast": 4096}
 
-#: Gulps that are clean before they are searched; of a live stream, one more is at hand.
-CLEAN_AHEAD = 1
+#: Gulps that are clean before they are screened, and those of a recording that are screened
+#: before they are searched; beside them one is at hand wherever one stage waits for another.
+CLEAN_AHEAD = SCREENED_AHEAD = 1
 
 #: A gulp lasts at least so long, and has at least so many samples for its statistics, and for
 #: those of the widest pulses so many of their widths.
@@ -334,7 +335,7 @@ class Plan:
     def room(self) -> Room:
         """Room for clean gulps: what the search keeps, what is ahead of it, and one that comes."""
         kept = math.ceil(self.search.memory / self.gulp) + 1
-        ahead = CLEAN_AHEAD + self.search.prompt
+        ahead = CLEAN_AHEAD + 1 if self.search.prompt else SCREENED_AHEAD + 1 + CLEAN_AHEAD
         return Room(self.search.halos[0], self.search.reach, kept + ahead + 1)
 
     @property

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,13 +157,41 @@ class SearchPlan:
         return self.res << self.image_octave(width_samples)
 
 
+class Screened(NamedTuple):
+    """A clean gulp, and what stands out in it.
+
+    Parameters
+    ----------
+    gulp
+        What was screened.
+    least
+        S/N from which a peak is a candidate.
+    peaks
+        Raw peaks of all of the band, and of each part that is searched by itself.
+    """
+
+    gulp: CleanGulp
+    least: float
+    peaks: list[Triggers]
+
+
 def search(
     gulps: Iterable[CleanGulp],
     plan: SearchPlan,
     kernel: Kernel,
     gate: Callable[[], float] | None = None,
 ) -> Iterator[Searched]:
-    """Find pulses in a stream.
+    """Find pulses in a stream: `screened`, and what stands out is `measured`."""
+    return measured(screened(gulps, plan, kernel, gate), plan)
+
+
+def screened(
+    gulps: Iterable[CleanGulp],
+    plan: SearchPlan,
+    kernel: Kernel,
+    gate: Callable[[], float] | None = None,
+) -> Iterator[Screened]:
+    """Find what stands out in a stream.
 
     Parameters
     ----------
@@ -175,6 +204,15 @@ def search(
     gate
         Asked before every gulp: the S/N from which a peak is a candidate now, at least that
         of the plan, which it is by default.
+    """
+    screen = Screen(plan, kernel)
+    for gulp in gulps:
+        least = plan.threshold if gate is None else gate()
+        yield Screened(gulp, least, screen(gulp, least))
+
+
+def measured(items: Iterable[Screened], plan: SearchPlan) -> Iterator[Searched]:
+    """Group what stands out, and measure one candidate of each pulse.
 
     Yields
     ------
@@ -183,12 +221,10 @@ def search(
         without new samples that holds what was still waiting when the stream ended, and what
         of its pulses arrived behind its end.
     """
-    history, waiting, screen = History(), Waiting(plan), Screen(plan, kernel)
+    history, waiting = History(), Waiting(plan)
     none = [np.empty(0, TRIGGER)] * len(plan.plans)
     stop, least, late = None, plan.threshold, none
-    for gulp in gulps:
-        least = plan.threshold if gate is None else gate()
-        peaks = screen(gulp, least)
+    for gulp, least, peaks in items:
         if gulp.is_beyond and stop is not None:
             # no part of the history: whatever is not there reads as no signal
             late = [np.concatenate(pair) for pair in zip(late, peaks, strict=True)]
