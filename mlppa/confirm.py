@@ -154,7 +154,7 @@ class Confirmation:
                 # of lists that are followed it is the same run as before
                 remove_results(config.output, config.stream)
             remove_pages(config.output)
-            kernel = stack.enter_context(closing(Engine(config.search.threads)))
+            kernel = stack.enter_context(closing(Engine(config.search.threads, pinned=True)))
             nbits = self._known.found[0].header.nbits if self._known.found else 8
             warm_up(self._classifier.res, nbits, kernel)
             run = _Run(kernel, journal, sinks, self._remembered(journal))

@@ -71,8 +71,7 @@ def _cut(
     """Cut one image, in units of its noise, and gather the numbers that go with it.
 
     The row of the candidate's own DM is exact to the sample; in the others each channel
-    moves by whole pixels. The image of a candidate in a part of the band shows that part; its
-    spectrum shows all of the band, for a chirp goes on beside the part.
+    moves by whole pixels. Of a candidate in a part of the band both show that part.
 
     Returns
     -------
@@ -82,9 +81,7 @@ def _cut(
         In the order of FEATURES.
     """
     seen, inside, part = view(candidate, history, plan)
-    swept = whole = _swept(seen, inside, part)
-    if candidate.channels is not None:
-        whole = _swept(replace(candidate, channels=None), history, plan)
+    swept = _swept(seen, inside, part)
     pixel = 2**candidate.octave
     numbers = [
         float(np.log2(1 + candidate.dm / part.unit_dm / pixel)),
@@ -92,7 +89,7 @@ def _cut(
         candidate.snr_zero_dm / candidate.snr,
         float(np.log2(candidate.width_samples / pixel)),
     ]
-    spectrum = _spectrum(whole, plan, pixel)
+    spectrum = _spectrum(swept, part, pixel)
     return _in_noise(*_image(swept, part, pixel)), np.append(numbers, spectrum).astype(np.float32)
 
 

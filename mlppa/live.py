@@ -6,7 +6,7 @@ import time
 import zlib
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 
 from .arrivals import Arrivals
@@ -320,7 +320,7 @@ class Stream:
     def _rungs(self, plan: Plan) -> tuple[Rung, ...]:
         return tuple(
             Rung(
-                replace(plan.search, res=judge.classifier.res, threshold=judge.threshold),
+                plan.search.seen_by(judge.classifier.res, judge.threshold),
                 judge.classifier,
                 judge.min_probability,
                 judge.said,

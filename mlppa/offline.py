@@ -118,7 +118,7 @@ class Search:
             parts = Parts(
                 source=self.source,
                 plan=self.plan,
-                kernel=stack.enter_context(closing(Engine(config.search.threads))),
+                kernel=stack.enter_context(closing(Engine(config.search.threads, pinned=True))),
                 classifier=self._classifier,
                 min_probability=self._min_probability,
                 mask=config.search.mask,

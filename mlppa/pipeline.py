@@ -97,14 +97,19 @@ class Parts:
     live: Live | None = None
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
+    @property
+    def is_recording(self) -> bool:
+        """Whether the data wait for the search, and not for the sky."""
+        return self.live is None and not self.source.live
+
 
 def pipeline(parts: Parts) -> Generator[Report]:
     """Run a stream through every stage.
 
-    Where there is more than one processor, reading and cleaning run ahead of the screen: of a
-    recording in its threads, of a live stream in one of their own, and that is read in one more,
-    which waits for nobody. Candidates of a recording are measured beside the next screen. All
-    threads have ended when the pipeline has, however that ends.
+    Where there is more than one processor, some stages run beside others, each up to a gulp
+    ahead of the next: reading and cleaning; the screen of a recording; and a live stream is read
+    in a thread that waits for nobody. All threads have ended when the pipeline has, however that
+    ends.
 
     Yields
     ------
@@ -118,21 +123,13 @@ def pipeline(parts: Parts) -> Generator[Report]:
     cleaned = clean(
         raw, room, plan.baseline, mask=parts.mask, zapped=plan.zapped, ahead=live is None
     )
-    ahead = _ahead(timed("clean", cleaned), parts)
-    waited = timed("wait", ahead)
-    above: Generator[object] = ahead
-    searched = look(waited, plan.search)
-    if parts.searching:
-        gate = (lambda: live.ladder.now.plan.threshold) if live else None
-        peaks = timed("screen", screened(waited, plan.search, parts.kernel, gate))
-        above = beside = _beside(_with(ahead, peaks), parts)
-        searched = measured(beside, plan.search)
-    if parts.listed is not None:
-        searched = join(searched, parts.listed, plan.search, parts.left)
-    reports = judge(timed("search", searched), parts)
-    if live is not None and live.injector is not None:
-        reports = live.injector.mark(reports, plan.search)
-    with closing(above):
+    with closing(_searched(timed("clean", cleaned), parts)) as searched:
+        found: Iterator[Searched] = searched
+        if parts.listed is not None:
+            found = join(searched, parts.listed, plan.search, parts.left)
+        reports = judge(timed("search", found), parts)
+        if live is not None and live.injector is not None:
+            reports = live.injector.mark(reports, plan.search)
         yield from account(reports)
 
 
@@ -170,30 +167,45 @@ def judge(searched: Iterable[Searched], parts: Parts) -> Iterator[Report]:
             yield replace(report, rung=rung.number)
 
 
-def _ahead(cleaned: Iterator[CleanGulp], parts: Parts) -> Generator[CleanGulp]:
-    """Clean ahead of the search; on one processor the two would only take turns."""
-    if _processors() == 1:
+def _searched(cleaned: Iterator[CleanGulp], parts: Parts) -> Generator[Searched]:
+    """Search clean gulps, or look at them only; the threads for it end with the reader."""
+    plan, live, timed = parts.plan.search, parts.live, parts.stopwatch.timed
+    if not parts.searching:
+        with closing(_cleaned_ahead(cleaned, parts)) as gulps_ahead:
+            yield from look(timed("wait", gulps_ahead), plan)
+        return
+
+    def screen() -> Generator[Screened]:
+        gate = (lambda: live.ladder.now.plan.threshold) if live else None
+        # closed by the thread that iterates
+        with closing(_cleaned_ahead(cleaned, parts)) as gulps_ahead:
+            waited = timed("wait", gulps_ahead)
+            yield from timed("screen", screened(waited, plan, parts.kernel, gate))
+
+    if parts.is_recording and _processors() > 1:
+        with closing(prefetch(screen(), SCREENED_AHEAD, name="screened")) as peaks:
+            # the time of who waits for the screen is nobody's
+            yield from measured(timed(None, peaks), plan)
+    else:
+        with closing(screen()) as peaks:
+            yield from measured(peaks, plan)
+
+
+def _cleaned_ahead(cleaned: Iterator[CleanGulp], parts: Parts) -> Generator[CleanGulp]:
+    """Clean ahead of the screen; on one processor the two would only take turns.
+
+    The screen's threads do it where there are no more processors than those; but not for a live
+    stream: who waits for the sky must keep none from the screen.
+    """
+    processors = _processors()
+    if processors == 1:
         yield from cleaned
-    elif parts.live is None and not parts.source.live:
-        yield from parts.kernel.ahead(cleaned)
+    elif parts.is_recording and processors <= parts.kernel.threads:
+        with closing(parts.kernel.ahead(cleaned)) as ahead:
+            yield from ahead
     else:
-        # who waits for the sky must keep no thread from the screen
-        yield from prefetch(cleaned, CLEAN_AHEAD, "wait", name="clean")
-
-
-def _beside(peaks: Generator[Screened], parts: Parts) -> Generator[Screened]:
-    """Screen a gulp of a recording while candidates of the one before it are measured."""
-    if _processors() == 1 or parts.live is not None or parts.source.live:
-        yield from peaks
-    else:
-        # the time of who waits for the screen is nobody's
-        yield from parts.stopwatch.timed(None, prefetch(peaks, SCREENED_AHEAD, name="screen"))
-
-
-def _with[T](above: Generator[object], items: Iterator[T]) -> Generator[T]:
-    """Pass items on, and at the end close what they were made of, in the thread that made them."""
-    with closing(above):
-        yield from items
+        with closing(prefetch(cleaned, CLEAN_AHEAD, name="clean")) as ahead:
+            yield from ahead
 
 
 def _processors() -> int:

@@ -1,9 +1,10 @@
 """The kernel against the oracle, the oracle against the law, the plan against its promise."""
 
+import inspect
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 import pytest
@@ -243,7 +244,7 @@ def test_items_are_made_ahead_one_at_a_time_by_the_threads_of_the_screen() -> No
 def test_who_makes_items_ahead_is_waited_for_and_closed() -> None:
     begun, closed = threading.Event(), threading.Event()
 
-    def items() -> Iterator[int]:
+    def items() -> Generator[int]:
         try:
             yield 0
             begun.set()
@@ -252,11 +253,44 @@ def test_who_makes_items_ahead_is_waited_for_and_closed() -> None:
         finally:
             closed.set()
 
-    ahead = ENGINE.ahead(items())
+    made = items()
+    ahead = ENGINE.ahead(made)
     assert next(ahead) == 0
     assert begun.wait(10)
     ahead.close()
     assert closed.is_set()
+    assert inspect.getgeneratorstate(made) == inspect.GEN_CLOSED
+
+
+def test_who_is_busy_for_too_long_is_left_behind(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 0
+        begun.set()
+        go_on.wait(20)
+
+    monkeypatch.setattr("mlppa.dedisperse.engine.PATIENCE_S", 0.05)
+    ahead = ENGINE.ahead(items())
+    assert next(ahead) == 0
+    assert begun.wait(10)
+    ahead.close()
+    assert "still busy reading" in caplog.text
+    go_on.set()
+
+
+def test_with_no_threads_left_items_are_closed_all_the_same() -> None:
+    engine, made = Engine(1), iter_once()
+    engine.close()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        next(engine.ahead(made))
+    assert inspect.getgeneratorstate(made) == inspect.GEN_CLOSED
+
+
+def iter_once() -> Generator[int]:
+    yield 0
 
 
 def test_an_error_comes_after_the_items_before_it() -> None:
@@ -274,7 +308,7 @@ def test_an_error_comes_after_the_items_before_it() -> None:
 def test_as_many_threads_as_processors_keep_to_one_each() -> None:
     every = os.sched_getaffinity(0)
     for threads in {1, len(every), len(every) + 1}:
-        engine, met = Engine(threads), threading.Barrier(threads, timeout=20)
+        engine, met = Engine(threads, pinned=True), threading.Barrier(threads, timeout=20)
         found: list[set[int]] = []
 
         def look(_: slice, found: list[set[int]] = found, met: threading.Barrier = met) -> None:

@@ -158,7 +158,7 @@ def test_the_spectrum_shows_where_in_the_band_a_pulse_shines(ascending: bool) ->
     assert snr == pytest.approx(candidate.snr, rel=0.25)
 
 
-def test_the_image_of_a_part_shows_that_part_and_its_spectrum_all_of_the_band() -> None:
+def test_image_and_spectrum_of_a_part_of_the_band_show_that_part() -> None:
     header = replace(WIDE, tsamp_s=5e-4)
     pulse = replace(BRIGHT, snr=10.0, width_ms=4.0, f_hi_mhz=1300.0)
     sky = replace(sky_with(pulse, header), nsamples=9000)
@@ -176,11 +176,9 @@ def test_the_image_of_a_part_shows_that_part_and_its_spectrum_all_of_the_band() 
     sweep_px = candidate.dm / part.plan.unit_dm / pixel
     assert features[0] == pytest.approx(np.log2(1 + sweep_px)), "of the part"
     spectrum = features[-PARTS * STEPS :].reshape(PARTS, STEPS)
-    # the lowest fifth of the band
+    # the pulse stands upright in all of it, and would in the lowest quarter of all the band only
     there = spectrum[:, STEPS // 2 - 1 : STEPS // 2 + 2].mean(axis=1)
-    shines = round(PARTS * 55 / 256)
-    assert there[:shines].min() > 1.5
-    assert np.abs(there[shines + 1 :]).mean() < 1
+    assert there[:-2].min() > 1
     assert image[32, 32] > 10
 
 

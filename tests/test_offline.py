@@ -516,6 +516,12 @@ def last_word(folder: Path) -> bool:
         return any(c.decided_to == SKY.nsamples for c in journal.coverage())
 
 
+def threads() -> list[str]:
+    """Give the threads of a search."""
+    names = [thread.name for thread in threading.enumerate()]
+    return [name for name in names if name in ("publish", "clean", "screened")]
+
+
 @pytest.mark.usefixtures("quick")
 def test_a_picture_that_cannot_be_drawn_ends_the_search(
     sky_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -526,7 +532,7 @@ def test_a_picture_that_cannot_be_drawn_ends_the_search(
     monkeypatch.setattr("mlppa.plots.plot_detection", fail)
     with pytest.raises(SinkError, match="disk is full"):
         search([sky_file], tmp_path / "out")
-    assert not any(thread.name in ("publish", "clean") for thread in threading.enumerate())
+    assert not threads()
 
 
 @pytest.mark.usefixtures("quick")
@@ -543,7 +549,7 @@ def test_a_journal_that_fails_ends_the_search_at_once(
     with pytest.raises(SinkError, match="disk is full") as caught:
         search([long_file], tmp_path / "out")
     # though the error, and with it every stage, is still held
-    assert not any(thread.name in ("publish", "clean") for thread in threading.enumerate())
+    assert not threads()
     assert caught.value.cause == "the disk is full"
     assert not caplog.records
 

@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mlppa.arrivals import Arrivals
-from mlppa.clean.reels import Reel
+from mlppa.channel import prefetch
+from mlppa.clean.reels import FREE, Reel
 from mlppa.data import Block, Candidate, FilterbankHeader, Report
 from mlppa.decide import rejection
+from mlppa.dedisperse.engine import Engine
 from mlppa.errors import InputError
 from mlppa.metrics import STAGES
 from mlppa.pipeline import Live, Parts, pipeline
@@ -157,18 +159,41 @@ def test_what_was_read_before_a_close_is_searched_to_its_end() -> None:
 
 
 def test_there_is_room_for_all_gulps_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Reel] = []
-    begin_anew = Reel._begin_anew
+    """Also where who reads is slow, and all that may wait does."""
+    held: list[int] = []
+    advance = Reel.advance
 
-    def counted(reel: Reel) -> None:
-        made.append(reel)
-        begin_anew(reel)
+    def counted(reel: Reel, start: int) -> Any:
+        # as `Reel` counts: a list's, a loop's, and that of who counts
+        held.append(sum(sys.getrefcount(owner) > FREE for owner in reel._owners))
+        return advance(reel, start)
 
-    monkeypatch.setattr(Reel, "_begin_anew", counted)
-    source = MemorySource(HEADER, np.tile(spectra(), (12, 1)))
-    many = [report.coverage for report in pipeline(parts(source))]
-    assert sum(c.searched for c in many) == 12 * NSAMPLES
-    assert len(made) == 1, "it did not grow"
+    monkeypatch.setattr(Reel, "advance", counted)
+    source = MemorySource(HEADER, np.tile(spectra(), (6, 1)))
+    plan = plan_for(HEADER)
+    reports = pipeline(parts(source))
+    for _ in reports:
+        time.sleep(0.02)
+    # beside those, one is being made
+    assert max(held) + 1 <= plan.room.gulps
+    assert max(held) + 2 >= plan.room.gulps, "nor is there far more"
+
+
+def test_a_search_that_is_left_early_leaves_no_thread_behind() -> None:
+    closed: list[bool] = []
+
+    class Closes(MemorySource):
+        def blocks(self) -> Iterator[Block]:
+            try:
+                yield from super().blocks()
+            finally:
+                closed.append(True)
+
+    reports = pipeline(parts(Closes(HEADER, np.tile(spectra(), (12, 1)), [1000] * 98)))
+    next(reports)
+    reports.close()
+    assert closed == [True]
+    assert not {"screened", "clean"} & {thread.name for thread in threading.enumerate()}
 
 
 def test_a_live_stream_sheds_what_it_cannot_search_and_says_so(
@@ -313,14 +338,30 @@ def test_the_plan_knows_how_many_images_noise_gives() -> None:
     assert 0.5 * expected < len(found(sky, low)) < 2 * expected
 
 
+@pytest.mark.parametrize("processors", [2, 3])
+def test_cleaning_has_a_thread_of_its_own_where_processors_are_left(
+    monkeypatch: pytest.MonkeyPatch, processors: int
+) -> None:
+    usual, made = run(), list[str]()
+
+    def noted(items: Iterable[Any], depth: int, *, name: str) -> Any:
+        made.append(name)
+        return prefetch(items, depth, name=name)
+
+    monkeypatch.setattr("mlppa.pipeline.prefetch", noted)
+    monkeypatch.setattr("mlppa.pipeline._processors", lambda: processors)
+    assert [report.coverage for report in run()] == [report.coverage for report in usual]
+    # the kernel of these tests has two threads
+    assert made == (["screened"] if processors == 2 else ["screened", "clean"])
+
+
 def test_on_one_processor_there_is_no_thread_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """And nothing else changes."""
     usual = run()
-    made: list[int] = []
-    monkeypatch.setattr("mlppa.pipeline.prefetch", lambda *_, **__: made.append(1))
+    monkeypatch.setattr("mlppa.pipeline.prefetch", None)
+    monkeypatch.setattr(Engine, "ahead", None)
     monkeypatch.setattr("mlppa.pipeline._processors", lambda: 1)
     alone = run()
-    assert made == []
     assert [report.coverage for report in alone] == [report.coverage for report in usual]
     found, again = ([d.candidate for r in some for d in r.detections] for some in (usual, alone))
     assert found == again

@@ -111,7 +111,8 @@ def test_a_part_is_seen_as_if_there_were_no_more() -> None:
     assert last.candidates == ()
 
 
-def test_a_live_burst_in_the_top_of_the_band_waits_for_the_spectrum_of_all_of_it() -> None:
+def test_a_live_burst_in_the_top_of_the_band_waits_for_all_of_the_band() -> None:
+    """Whether it goes on beside its part, off its track, has to be seen."""
     pulse = burst(0.75, 1.0, 500.0, 20.0)
     plan = Plan.make(SETTINGS, HEADER, 64, live=True)
     blocks = SkySource(sky_with(pulse)).blocks()
@@ -120,12 +121,24 @@ def test_a_live_burst_in_the_top_of_the_band_waits_for_the_spectrum_of_all_of_it
     item = next(told)
     (candidate,) = item.candidates
     assert candidate.channels is not None
-    (batch,) = cut_images([item], plan.search)
+    of_band = replace(candidate, channels=None)
+    (batch,) = cut_images([replace(item, candidates=(of_band,))], plan.search)
     spectrum = batch.features[0, -PARTS * STEPS :].reshape(PARTS, STEPS)
     assert (np.abs(spectrum) > 0).mean() > 0.99, "nothing is yet to come"
     # but it waits for no more than that
     late_s = item.history.gulps[-1].stop * HEADER.tsamp_s - pulse.time_s - sweep_s(pulse.dm)
     assert late_s < plan.gulp * HEADER.tsamp_s + 1
+
+
+def test_images_of_other_sizes_are_cut_in_parts_of_the_band_too() -> None:
+    items = searched(SkySource(sky_with(burst(0.0, 0.25, 300.0, 40.0))).blocks(), HEADER, SETTINGS)
+    (item,) = [item for item in items if item.candidates]
+    (candidate,) = item.candidates
+    assert candidate.channels is not None
+    plan = plan_for(HEADER, SETTINGS).search.seen_by(32, 9.0)
+    (batch,) = cut_images([item], plan)
+    assert batch.images.shape == (1, 32, 32)
+    assert {(one.res, one.threshold) for one in plan.plans} == {(32, 9.0)}
 
 
 def test_peaks_of_a_part_are_told_as_those_of_the_band_and_back() -> None:

@@ -16,7 +16,6 @@ from ..data import FilterbankHeader
 from ..errors import EnvironmentFault
 from ..search import SearchPlan
 from ..simulate import Population, random_sky, write_filterbank
-from .ceiling import additions_per_s, ceiling
 
 #: Is called with what is being done, how much of it is, and of how much.
 type Tell = Callable[[str, int, int], None]
@@ -199,6 +198,8 @@ def time_searches(ways: Iterable[Way], folder: Path, runs: Runs, tell: Tell) -> 
     SinkError
         Where the data cannot be written.
     """
+    from .ceiling import additions_per_s, ceiling
+
     ways = list(ways)
     total, done = len(ways) * (runs.repeats + 1), 0
     for name, those in groupby(ways, key=lambda way: way.case):

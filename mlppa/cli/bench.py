@@ -63,7 +63,10 @@ def search(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Time the whole search, from a simulated file to the journal, against real time."""
+    """Time the whole search, from a simulated file to the journal, against real time.
+
+    Files take up to 5.5 GB, where TMPDIR says.
+    """
     from ..bench import Runs, Way, time_searches
 
     cases, plans = case or list(Which), plan or list(Effort)

@@ -132,7 +132,15 @@ class Window(NamedTuple):
 
 
 class Kernel(Protocol):
-    """Dedisperses and screens: the one part that differs between processors."""
+    """Dedisperses and screens: the one part that differs between processors.
+
+    Attributes
+    ----------
+    threads
+        How many work on it.
+    """
+
+    threads: int
 
     def __call__(self, windows: Sequence[Window]) -> list[Peaks]:
         """Screen all rows of each window; its peaks in the order of group and block."""

@@ -1,8 +1,9 @@
 """The CPU's kernel: trees over runs of rows, shared out to threads."""
 
+import logging
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from itertools import islice, pairwise
 from threading import local
@@ -10,6 +11,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
+from ..channel import PATIENCE_S
 from ..data import Int8Array
 from ..rows import CACHE_LINE, flat, padded_rows
 from . import BLOCK, GROUP, MARGIN, NARROW_HALO, Octave, Peaks, Window
@@ -17,6 +19,8 @@ from .arrays import Best, Code, Data, Room, Task
 from .boxcars import SCORE_COUNTS
 from .program import Program, compile_tree
 from .tree import Ints, Node, node_delays
+
+logger = logging.getLogger(__name__)
 
 #: A run of rows spans at most this many samples of sweep: its sums stay in the cache.
 RUN_SWEEP = 2048
@@ -46,9 +50,10 @@ class Engine:
     The trees are planned when an octave is first seen, and kept.
     """
 
-    def __init__(self, threads: int = 1) -> None:
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, "screen", _keep_to_one, (_processors(threads),))
+    def __init__(self, threads: int = 1, *, pinned: bool = False) -> None:
+        self.threads = threads
+        own = _own_processors(threads) if pinned else []
+        self._pool = ThreadPoolExecutor(threads, "screen", _keep_to_one, (iter(own),))
         # to hand a part to a thread and wait for it takes a percent of the time
         self._map = self._pool.map if threads > 1 else map
         self._memory = local()
@@ -75,26 +80,30 @@ class Engine:
 
     def share(self, work: Callable[[slice], None], count: int) -> None:
         """Have so many things worked on, a part of them by each thread."""
-        bounds = np.linspace(0, count, min(self._threads, count) + 1).astype(int).tolist()
+        bounds = np.linspace(0, count, min(self.threads, count) + 1).astype(int).tolist()
         for _ in self._map(work, (slice(*pair) for pair in pairwise(bounds))):
             pass
 
     def ahead[T](self, items: Iterator[T]) -> Generator[T]:
         """Have each item made by one of the threads while the one before it is worked on.
 
-        One that is made in a thread of its own would have the processors be shared by more
-        threads than there are processors, and those wait for who is held up.
+        Made in a thread of their own they would have processors be shared by more threads than
+        there are of them, and those would wait for who is held up.
         """
         end = object()
-        coming = self._pool.submit(next, items, end)
+        coming: Future[object] = Future()
         try:
+            coming = self._pool.submit(next, items, end)
             while (item := coming.result()) is not end:
                 coming = self._pool.submit(next, items, end)
                 yield cast(T, item)
         finally:
-            coming.cancel()
-            wait([coming])
-            if isinstance(items, Generator):
+            over = coming.cancel() or wait([coming], PATIENCE_S).done
+            # an error would hold this frame, and that the future with the error
+            del coming
+            if not over:
+                logger.warning("still busy reading %g s after it was asked to stop", PATIENCE_S)
+            elif isinstance(items, Generator):
                 items.close()
 
     def _jobs(self, window: Window) -> list[_Job]:
@@ -163,15 +172,14 @@ class Engine:
         return self._programs[octave]
 
 
-def _processors(threads: int) -> Iterator[int]:
-    """Give each thread a processor of its own, where there are as many of them.
+def _own_processors(threads: int) -> list[int]:
+    """Choose a processor for each thread, where there are as many of both.
 
     They wake each other many times a gulp, and the system's scheduler likes to let who is woken
     share the processor of who wakes it, while the other one is idle.
     """
     every = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else set[int]()
-    # a list's iterator, unlike a generator, may be asked by several threads at once
-    return iter(sorted(every) if len(every) == threads > 1 else [])
+    return sorted(every) if len(every) == threads > 1 else []
 
 
 def _keep_to_one(processors: Iterator[int]) -> None:

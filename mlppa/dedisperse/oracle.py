@@ -22,6 +22,8 @@ class Oracle:
         rounded to samples.
     """
 
+    threads = 1
+
     def __init__(self, trees: Sequence[Node] | None = None) -> None:
         self._trees = trees
 

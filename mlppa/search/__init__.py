@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,8 +51,9 @@ class SearchPlan:
     subbands
         Parts of the band that are searched by themselves too.
     prompt
-        Whether a peak waits for no more than the rest of its own image. Else it waits until
-        no burst that comes later can have it for a wing.
+        Whether a peak waits for no more than the rest of its own image, and one of a part of the
+        band for what all of it shows there. Else it waits until no burst that comes later can
+        have it for a wing.
     """
 
     freqs_mhz: NDArray[np.float64]
@@ -101,6 +102,11 @@ class SearchPlan:
     def plans(self) -> tuple["SearchPlan", ...]:
         """The search of the whole band, and of each part."""
         return self, *(part.plan for part in self.subbands)
+
+    def seen_by(self, res: int, threshold: float) -> Self:
+        """Give the plan for images of so many pixels, and candidates from so much S/N on."""
+        parts = [replace(part, plan=part.plan.seen_by(res, threshold)) for part in self.subbands]
+        return replace(self, res=res, threshold=threshold, subbands=tuple(parts))
 
     @property
     def max_sweep(self) -> int:

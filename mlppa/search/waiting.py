@@ -110,7 +110,7 @@ class Waiting:
     def _ripe(self, number: int, peaks: Triggers, frontier: float) -> NDArray[np.bool_]:
         """Tell which leaders of a part of the band have waited long enough."""
         plan = self._plan
-        # with the image of a part goes the spectrum of all of the band
+        # what goes on beside a part of the band tells whether it is a chirp
         there = plan.subbands[number - 1].in_band(peaks) if number else peaks
         return np.asarray(there["time"] + plan.wait(there) <= frontier)
 
