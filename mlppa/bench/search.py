@@ -67,7 +67,7 @@ CASES = {
     )
 }
 
-#: Pixels of an image of the default network.
+#: Pixels of an image: what a screen adds up is the same for any.
 RES = 64
 
 #: A pulse for so many seconds: a busy sky, so that measuring and classifying count.

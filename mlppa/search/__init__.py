@@ -181,14 +181,9 @@ class Screened(NamedTuple):
     peaks: list[Triggers]
 
 
-def search(
-    gulps: Iterable[CleanGulp],
-    plan: SearchPlan,
-    kernel: Kernel,
-    gate: Callable[[], float] | None = None,
-) -> Iterator[Searched]:
+def search(gulps: Iterable[CleanGulp], plan: SearchPlan, kernel: Kernel) -> Iterator[Searched]:
     """Find pulses in a stream: `screened`, and what stands out is `measured`."""
-    return measured(screened(gulps, plan, kernel, gate), plan)
+    return measured(screened(gulps, plan, kernel), plan)
 
 
 def screened(
