@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mlppa.bench import CASES
+from mlppa.bench import CASES, Case
 from mlppa.config import Plan, SearchSettings
 from mlppa.dedisperse import Octave
 from mlppa.dedisperse.engine import Engine
@@ -22,7 +22,6 @@ from .conftest import Tell
 
 pytestmark = pytest.mark.timeout(600)
 
-CASE = CASES["standard"]
 WIDTHS_SAMPLES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 LEAST_DM = 5.0
 PULSES = 200
@@ -34,16 +33,16 @@ NEIGHBOURS = 2
 BEYOND = 8
 
 
-def draw_pulses(seed: int) -> Iterator[Pulse]:
+def draw_pulses(case: Case, seed: int) -> Iterator[Pulse]:
     """Draw pulses at any phase of a sample; DMs evenly, and every other in the logarithm."""
     rng = np.random.default_rng(seed)
     for number in range(PULSES):
-        even = float(rng.uniform(LEAST_DM, CASE.dm_max))
-        in_log = float(np.exp(rng.uniform(np.log(LEAST_DM), np.log(CASE.dm_max))))
+        even = float(rng.uniform(LEAST_DM, case.dm_max))
+        in_log = float(np.exp(rng.uniform(np.log(LEAST_DM), np.log(case.dm_max))))
         yield Pulse(
-            time_s=float(rng.uniform(0, 4096)) * CASE.header.tsamp_s,
+            time_s=float(rng.uniform(0, 4096)) * case.header.tsamp_s,
             dm=in_log if number % 2 else even,
-            width_ms=float(rng.choice(WIDTHS_SAMPLES)) * CASE.header.tsamp_s * 1e3,
+            width_ms=float(rng.choice(WIDTHS_SAMPLES)) * case.header.tsamp_s * 1e3,
             snr=1.0,
         )
 
@@ -95,16 +94,18 @@ def screen_snr(shape: PulseShape, plan: Plan, delays: dict[Octave, NDArray[np.in
     return best
 
 
-def test_the_screen_against_the_exact_search(tell: Tell) -> None:
-    """200 pulses of half a sample to 16 samples, DM 5 to 2000, in 1024 channels of 64 us."""
-    shapes = [shape_pulse(pulse, CASE.header) for pulse in draw_pulses(seed=1)]
+@pytest.mark.parametrize("case_name", ["small", "standard"])
+def test_the_screen_against_the_exact_search(case_name: str, tell: Tell) -> None:
+    """200 pulses of half a sample to 16 samples, from DM 5 on."""
+    case = CASES[case_name]
+    shapes = [shape_pulse(pulse, case.header) for pulse in draw_pulses(case, seed=1)]
     engine = Engine(1)
     for name in ("fast", "quality"):
-        plan = Plan.make(SearchSettings(plan=name, dm_max=CASE.dm_max), CASE.header, 64)
+        plan = Plan.make(SearchSettings(plan=name, dm_max=case.dm_max), case.header, 64)
         delays = {octave: engine.delays(octave) for octave in plan.search.octaves}
         parts = [screen_snr(shape, plan, delays) / shape.pulse.snr for shape in shapes]
         tell(
-            f"S/N in the screen over that of an exact search, {name}: "
+            f"S/N in the screen over that of an exact search, {case_name}, {name}: "
             f"median {np.median(parts):.3f}, 5th percentile {np.percentile(parts, 5):.3f}, "
             f"least {min(parts):.3f}"
         )

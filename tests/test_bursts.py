@@ -83,7 +83,7 @@ def test_a_burst_over_thousands_of_trials_is_settled_in_a_second(
     header = FilterbankHeader(
         nchans=256, fch1_mhz=1500.0, foff_mhz=-1.5625, tsamp_s=64e-6, tstart_mjd=60000.0, nbits=32
     )
-    settings = SearchSettings(dm_max=2000.0, threshold=6.5, dm_tol=0.2)
+    settings = SearchSettings(dm_max=2000.0, threshold=6.5, dm_tol=0.15)
     rows = sum(len(octave.sweeps) for octave in plan_for(header, settings).search.octaves)
     assert rows > 6000
     pulse = Pulse(time_s=2.0, dm=500.0, width_ms=5.0, snr=300.0)

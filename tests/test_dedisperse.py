@@ -220,6 +220,21 @@ def test_octaves_leave_no_dm_out() -> None:
         assert np.diff(octave.sweeps).max() <= max(1, 0.02 * octave.sweeps[-1])
 
 
+def test_time_is_averaged_where_channels_smear_no_pulse_is_as_narrow() -> None:
+    def lasts(nchans: int, smear: float) -> list[int]:
+        grid = Grid(dm_max=3000, width_max_s=0.1, delays_per_octave=8192, smear_per_octave=smear)
+        plan = octaves(grid, np.linspace(1500, 1100, nchans), 128e-6)
+        return [int(octave.sweeps[-1]) for octave in plan[:-1]]
+
+    assert all(8192 <= last <= 8192 + 8 for last in lasts(1024, np.inf))
+    # a sweep of a sample per channel smears a sample, or little more in mid-band
+    for nchans, smear in ((512, 8.0), (256, 8.0), (256, 4.0)):
+        assert lasts(nchans, smear)
+        assert all(abs(last / (smear * nchans) - 1) < 0.07 for last in lasts(nchans, smear))
+    # never so early that gulps would have to be long
+    assert all(1024 <= last <= 1024 + 32 for last in lasts(32, 4.0))
+
+
 def test_groups_tell_where_their_rows_are() -> None:
     octave = Octave(0, np.array([0, 1, 2, 3, 10, 12, 14, 16, 20]), np.array([0.0, 1.0]), 0)
     assert octave.group_sweeps.tolist() == [1, 13, 20]

@@ -164,9 +164,15 @@ def test_the_parts_cover_the_band_whatever_its_order() -> None:
 
 
 def test_parts_are_searched_at_half_a_millisecond_where_that_costs_little() -> None:
-    for nchans, tsamp_s, octave in ((1024, 64e-6, 3), (256, 512e-6, 1), (256, 5e-3, 1)):
+    quality, fast = SETTINGS, SETTINGS.model_copy(update={"plan": "fast"})
+    for settings, nchans, tsamp_s, octave in (
+        (quality, 1024, 64e-6, 3),
+        (fast, 1024, 64e-6, 4),
+        (quality, 256, 512e-6, 1),
+        (quality, 256, 5e-3, 1),
+    ):
         header = replace(HEADER, nchans=nchans, foff_mhz=-384 / nchans, tsamp_s=tsamp_s)
-        plan = Plan.make(SETTINGS, header, 64)
+        plan = Plan.make(settings, header, 64)
         assert {part.plan.octaves[0].index for part in plan.search.subbands} == {octave}
         assert len(plan.search.halos) > octave
         whole, *parts = (

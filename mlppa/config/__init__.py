@@ -77,6 +77,12 @@ MOST_MEMORY_BYTES = 16 * 2**30
 #: loses S/N of narrow pulses at high DM.
 DELAYS_PER_OCTAVE = {"quality": 8192, "fast": 4096}
 
+#: The same for the smearing inside a channel: few channels smear much.
+SMEAR_PER_OCTAVE = {"quality": 8.0, "fast": 4.0}
+
+#: Parts of the band are searched from this sampling time on.
+FINEST_PART_S = {"quality": 0.45e-3, "fast": 0.9e-3}
+
 #: Gulps that are clean before they are screened, and those of a recording that are screened
 #: before they are searched; beside them one is at hand wherever one stage waits for another.
 CLEAN_AHEAD = SCREENED_AHEAD = 1
@@ -289,6 +295,7 @@ class Plan:
             dm_max=settings.dm_max,
             width_max_s=settings.width_max_ms * 1e-3,
             delays_per_octave=DELAYS_PER_OCTAVE[settings.plan],
+            smear_per_octave=SMEAR_PER_OCTAVE[settings.plan],
             smear_tolerance=settings.dm_tol,
         )
         rows = settings.dm_max / least_dm
@@ -299,7 +306,8 @@ class Plan:
             freqs_mhz, header.tsamp_s, trials, settings.threshold, res, widest, prompt=live
         )
         if settings.subbands:
-            search = replace(search, subbands=make_subbands(search, grid))
+            parts = make_subbands(search, grid, FINEST_PART_S[settings.plan])
+            search = replace(search, subbands=parts)
         baseline = _power_of_two(
             max(
                 GULP_SAMPLES,

@@ -26,6 +26,9 @@ NARROW_HALO = 64
 #: Samples by which a kernel's rounding may pass the sweep.
 MARGIN = 8
 
+#: Octaves of shorter sweeps save nothing, and each doubles the samples that a gulp must have.
+LEAST_DELAYS = 1024
+
 
 @dataclass(frozen=True, eq=False)
 class Octave:
@@ -50,8 +53,8 @@ class Octave:
 
     @property
     def tile(self) -> int:
-        """Outputs come in multiples of so many samples."""
-        return max(1024 >> self.index, 256)
+        """Outputs come in multiples of so many samples: of blocks, and of the longest boxcars."""
+        return max(1024 >> self.index, BLOCK, 1 << self.levels)
 
     @property
     def past(self) -> int:
@@ -168,6 +171,8 @@ class Grid:
     delays_per_octave
         Time is averaged by 2 when a sweep exceeds this many samples. Fewer is faster
         and loses narrow pulses of high DM.
+    smear_per_octave
+        ... or when the smearing inside a channel does: no pulse is narrower there.
     smear_tolerance
         Step between rows in units of the smearing inside a channel; never below one
         sample of sweep.
@@ -178,6 +183,7 @@ class Grid:
     dm_max: float
     width_max_s: float
     delays_per_octave: int = 4096
+    smear_per_octave: float = np.inf
     smear_tolerance: float = 1.0
     first_octave: int = 0
 
@@ -186,17 +192,14 @@ def octaves(grid: Grid, freqs_mhz: NDArray[np.float64], tsamp_s: float) -> tuple
     """Lay out the trials: octave m covers the DMs for which octave m - 1 is too fine."""
     unit_dm = dm_per_sample(freqs_mhz, tsamp_s)
     shape = channel_shape(freqs_mhz)
+    smear = _smear_rows(freqs_mhz, unit_dm, tsamp_s)
+    delays = min(grid.delays_per_octave, max(grid.smear_per_octave / smear, LEAST_DELAYS))
     plan: list[Octave] = []
     low, index = 0.0, grid.first_octave
     while not plan or low < grid.dm_max:
         row_dm = unit_dm * 2**index
-        high = min(grid.dm_max, grid.delays_per_octave * row_dm)
-        sweeps = _sweeps(
-            low / row_dm,
-            high / row_dm,
-            _smear_rows(freqs_mhz, unit_dm, tsamp_s),
-            grid.smear_tolerance,
-        )
+        high = min(grid.dm_max, delays * row_dm)
+        sweeps = _sweeps(low / row_dm, high / row_dm, smear, grid.smear_tolerance)
         longest = max(int(grid.width_max_s / (tsamp_s * 2**index)), 4)
         plan.append(Octave(index, sweeps, shape, int(np.log2(longest / 3))))
         low, index = high, index + 1

@@ -1,6 +1,7 @@
 """The CPU's kernel: trees over runs of rows, shared out to threads."""
 
 import logging
+import math
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -22,11 +23,12 @@ from .tree import Ints, Node, node_delays
 
 logger = logging.getLogger(__name__)
 
-#: A run of rows spans at most this many samples of sweep: its sums stay in the cache.
-RUN_SWEEP = 2048
+#: A run of rows spans at most this many samples of sweep, times the root of the channels: its
+#: sums stay in the cache, and a tree of many channels is worth more rows.
+RUN_SWEEP = 64
 
-#: And is cut in parts of about so many rows, that threads may share.
-RUN_ROWS = 1024
+#: And is cut in parts of about so many rows, that threads may share; times that root, too.
+RUN_ROWS = 32
 
 #: So few at the end go with those before them.
 FEW_ROWS = 64
@@ -167,7 +169,7 @@ class Engine:
             shape = np.sort(octave.shape, kind="stable")
             self._programs[octave] = [
                 (part, compile_tree(shape, octave.sweeps[part], TILE))
-                for part in _runs(octave.sweeps)
+                for part in _runs(octave.sweeps, len(shape))
             ]
         return self._programs[octave]
 
@@ -190,12 +192,13 @@ def _keep_to_one(processors: Iterator[int]) -> None:
             os.sched_setaffinity(0, {number})
 
 
-def _runs(sweeps: Ints) -> list[slice]:
+def _runs(sweeps: Ints, nchans: int) -> list[slice]:
     """Cut rows into runs of whole groups that span little sweep."""
+    root = math.sqrt(nchans)
     runs, start = [], 0
     while start < len(sweeps):
-        stop = int(np.searchsorted(sweeps, sweeps[start] + RUN_SWEEP))
-        stop = min(stop, start + RUN_ROWS)
+        stop = int(np.searchsorted(sweeps, sweeps[start] + int(RUN_SWEEP * root)))
+        stop = min(stop, start + int(RUN_ROWS * root))
         stop = min(start + max((stop - start) // GROUP, 1) * GROUP, len(sweeps))
         # a tree for few rows costs nearly as much as one for many
         stop = stop if len(sweeps) - stop >= FEW_ROWS else len(sweeps)

@@ -30,9 +30,8 @@ FEWEST_CHANNELS = 16
 #: Nor are fewer DMs.
 FEWEST_ROWS = 16
 
-#: Parts are searched from this sampling time on, or a coarser one: all of them must not cost
-#: more than this share of what the whole band does.
-FINEST_S = 0.45e-3
+#: All parts must not cost more than this share of what the whole band does: else their time
+#: resolution is coarser.
 MOST_COST = 0.9
 
 #: A part has to tell a burst by so much better than the whole band: noise alone makes one of
@@ -133,15 +132,17 @@ class SubBand:
         return self.top * self.ratio * candidate.dm / self.plan.unit_dm
 
 
-def make_subbands(whole: "SearchPlan", grid: Grid) -> tuple[SubBand, ...]:
+def make_subbands(whole: "SearchPlan", grid: Grid, finest_s: float) -> tuple[SubBand, ...]:
     """Plan the search of every part that spans more than a few DMs.
 
     Parameters
     ----------
     grid
         What is tried in the whole band.
+    finest_s
+        Sampling time from which on they are searched.
     """
-    first = max(math.ceil(math.log2(FINEST_S / whole.tsamp_s)), 0)
+    first = max(math.ceil(math.log2(finest_s / whole.tsamp_s)), 0)
     most = MOST_COST * _cost([whole])
     parts = _parts(whole, grid, first)
     while _cost(part.plan for part in parts) > most:
