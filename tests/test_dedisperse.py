@@ -5,12 +5,15 @@ import os
 import threading
 import time
 from collections.abc import Generator, Iterator
+from typing import Literal
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlppa.bench import CASES
+from mlppa.config import Plan, SearchSettings
 from mlppa.data import Int8Array
 from mlppa.dedisperse import (
     BLOCK,
@@ -218,6 +221,33 @@ def test_octaves_leave_no_dm_out() -> None:
         # a trial is never further than the smearing of a channel from its neighbour
         assert np.diff(octave.sweeps).min() >= 1
         assert np.diff(octave.sweeps).max() <= max(1, 0.02 * octave.sweeps[-1])
+
+
+@pytest.mark.parametrize("index", [4, 6, 9])
+@pytest.mark.parametrize("levels", [0, 4, 6, 8])
+@pytest.mark.parametrize("tiles", [1, 3])
+def test_coarse_octaves_come_in_short_pieces(index: int, levels: int, tiles: int) -> None:
+    shape = channel_shape(np.linspace(1500, 1200, 64))
+    octave = Octave(index, np.arange(0, 300, 9), shape, levels)
+    assert octave.tile == max(BLOCK, 1 << levels)
+    rows = rows_for(octave, tiles, seed=levels)
+    assert_same(
+        peaks_of(ENGINE, rows, octave, ALL),
+        peaks_of(as_the_engine(octave), rows, octave, ALL),
+    )
+
+
+@pytest.mark.parametrize(
+    ("plan", "edges"), [("quality", [348, 695, 1001]), ("fast", [174, 347, 695, 1002])]
+)
+def test_a_plan_averages_time_where_channels_smear(
+    plan: Literal["quality", "fast"], edges: list[float]
+) -> None:
+    small = CASES["small"]
+    wanted = SearchSettings(dm_max=small.dm_max, plan=plan)
+    search = Plan.make(wanted, small.header, 64).search
+    lasts = [float(octave.sweeps[-1] << octave.index) * search.unit_dm for octave in search.octaves]
+    assert lasts == pytest.approx(edges, abs=1)
 
 
 def test_time_is_averaged_where_channels_smear_no_pulse_is_as_narrow() -> None:

@@ -172,7 +172,8 @@ class Grid:
         Time is averaged by 2 when a sweep exceeds this many samples. Fewer is faster
         and loses narrow pulses of high DM.
     smear_per_octave
-        ... or when the smearing inside a channel does: no pulse is narrower there.
+        ... or when the smearing inside a channel does, since no pulse is narrower there; but
+        not for sweeps of less than `LEAST_DELAYS`.
     smear_tolerance
         Step between rows in units of the smearing inside a channel; never below one
         sample of sweep.

@@ -23,12 +23,14 @@ from .tree import Ints, Node, node_delays
 
 logger = logging.getLogger(__name__)
 
-#: A run of rows spans at most this many samples of sweep, times the root of the channels: its
-#: sums stay in the cache, and a tree of many channels is worth more rows.
+#: A run of rows spans at most this many samples of sweep, times the root of the channels: a tree
+#: of many channels is worth more rows, as long as the sums at hand stay in the cache.
 RUN_SWEEP = 64
 
-#: And is cut in parts of about so many rows, that threads may share; times that root, too.
+#: And is cut in parts of about so many rows, times that root; but of no more than those of 1024
+#: channels, that many threads find something to do.
 RUN_ROWS = 32
+MOST_CHANNELS = 1024
 
 #: So few at the end go with those before them.
 FEW_ROWS = 64
@@ -194,7 +196,7 @@ def _keep_to_one(processors: Iterator[int]) -> None:
 
 def _runs(sweeps: Ints, nchans: int) -> list[slice]:
     """Cut rows into runs of whole groups that span little sweep."""
-    root = math.sqrt(nchans)
+    root = math.sqrt(min(nchans, MOST_CHANNELS))
     runs, start = [], 0
     while start < len(sweeps):
         stop = int(np.searchsorted(sweeps, sweeps[start] + int(RUN_SWEEP * root)))
