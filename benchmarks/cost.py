@@ -13,7 +13,7 @@ from time import thread_time
 import numpy as np
 
 from mlppa.bench import CASES
-from mlppa.config import DELAYS_PER_OCTAVE, Plan, SearchSettings, validated
+from mlppa.config import PLANS, Plan, SearchSettings, validated
 from mlppa.data import FilterbankHeader
 from mlppa.dedisperse import Window
 from mlppa.dedisperse.engine import Engine
@@ -105,7 +105,7 @@ def draw(path: Path) -> None:
 def tell_plans() -> None:
     """Measure each plan in the standard case."""
     case = CASES["standard"]
-    for name in DELAYS_PER_OCTAVE:
+    for name in PLANS:
         settings = validated(SearchSettings, {"plan": name, "dm_max": case.dm_max})
         trials, ms = cost_ms(case.header, settings)
         sys.stdout.write(f"{name}: {trials} trial DMs, {ms:.1f} ms of CPU per second of data\n")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mlppa.allocator import keep_freed_memory
 from mlppa.bench import CASES
 from mlppa.classify import load_model
-from mlppa.config import DELAYS_PER_OCTAVE, ClassifySettings, Plan, SearchSettings, validated
+from mlppa.config import PLANS, ClassifySettings, Plan, SearchSettings, validated
 from mlppa.data import Block, FilterbankHeader
 from mlppa.dedisperse.engine import Engine
 from mlppa.pipeline import Parts, pipeline
@@ -120,7 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Search made-up noise, without a file.")
     parser.add_argument("--case", choices=list(CASES), default="standard")
     parser.add_argument("--seconds", type=float, default=3600.0, help="of data")
-    parser.add_argument("--plan", choices=list(DELAYS_PER_OCTAVE), default="quality")
+    parser.add_argument("--plan", choices=list(PLANS), default="quality")
     wanted = parser.parse_args()
     case, chosen = CASES[wanted.case], ClassifySettings()
     settings = validated(SearchSettings, {"plan": wanted.plan, "dm_max": case.dm_max})

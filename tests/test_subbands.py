@@ -163,7 +163,7 @@ def test_the_parts_cover_the_band_whatever_its_order() -> None:
     assert split(HEADER.freqs_mhz[:12]) == []
 
 
-def test_parts_are_searched_at_half_a_millisecond_where_that_costs_little() -> None:
+def test_parts_are_searched_at_half_a_millisecond_or_a_whole_one_where_that_costs_little() -> None:
     quality, fast = SETTINGS, SETTINGS.model_copy(update={"plan": "fast"})
     for settings, nchans, tsamp_s, octave in (
         (quality, 1024, 64e-6, 3),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, NamedTuple, Self
 
 import numpy as np
 from pydantic import (
@@ -73,15 +73,28 @@ __all__ = [
 #: A plan that needs more than this is refused: it is a typing error, or another machine.
 MOST_MEMORY_BYTES = 16 * 2**30
 
-#: Longest sweep, in samples, before time is averaged by two: averaging early is fast and
-#: loses S/N of narrow pulses at high DM.
-DELAYS_PER_OCTAVE = {"quality": 8192, "fast": 4096}
 
-#: The same for the smearing inside a channel: few channels smear much.
-SMEAR_PER_OCTAVE = {"quality": 8.0, "fast": 4.0}
+class Thoroughness(NamedTuple):
+    """What a plan's name stands for: averaging time early is fast and loses narrow pulses.
 
-#: Parts of the band are searched from this sampling time on.
-FINEST_PART_S = {"quality": 0.45e-3, "fast": 0.9e-3}
+    Parameters
+    ----------
+    delays, smear
+        Longest sweep, and longest smearing inside a channel, in samples, before time is averaged
+        by two.
+    finest_part_s
+        Sampling time from which on parts of the band are searched.
+    """
+
+    delays: int
+    smear: float
+    finest_part_s: float
+
+
+PLANS = {
+    "quality": Thoroughness(8192, 8.0, 0.45e-3),
+    "fast": Thoroughness(4096, 4.0, 0.9e-3),
+}
 
 #: Gulps that are clean before they are screened, and those of a recording that are screened
 #: before they are searched; beside them one is at hand wherever one stage waits for another.
@@ -291,11 +304,12 @@ class Plan:
         freqs_mhz = header.freqs_mhz
         least_dm = dm_per_sample(freqs_mhz, header.tsamp_s)
         _refuse_small(settings.dm_max, least_dm)
+        thoroughness = PLANS[settings.plan]
         grid = Grid(
             dm_max=settings.dm_max,
             width_max_s=settings.width_max_ms * 1e-3,
-            delays_per_octave=DELAYS_PER_OCTAVE[settings.plan],
-            smear_per_octave=SMEAR_PER_OCTAVE[settings.plan],
+            delays_per_octave=thoroughness.delays,
+            smear_per_octave=thoroughness.smear,
             smear_tolerance=settings.dm_tol,
         )
         rows = settings.dm_max / least_dm
@@ -306,7 +320,7 @@ class Plan:
             freqs_mhz, header.tsamp_s, trials, settings.threshold, res, widest, prompt=live
         )
         if settings.subbands:
-            parts = make_subbands(search, grid, FINEST_PART_S[settings.plan])
+            parts = make_subbands(search, grid, thoroughness.finest_part_s)
             search = replace(search, subbands=parts)
         baseline = _power_of_two(
             max(

@@ -23,14 +23,13 @@ from .tree import Ints, Node, node_delays
 
 logger = logging.getLogger(__name__)
 
-#: A run of rows spans at most this many samples of sweep, times the root of the channels: a tree
-#: of many channels is worth more rows, as long as the sums at hand stay in the cache.
-RUN_SWEEP = 64
+#: A run has at most so many rows, that its sums stay in the cache and many threads find something
+#: to do; and no more than these for each root of the channels, since trees of few need no more.
+RUN_ROWS = 1024
+ROWS_PER_ROOT = 32
 
-#: And is cut in parts of about so many rows, times that root; but of no more than those of 1024
-#: channels, that many threads find something to do.
-RUN_ROWS = 32
-MOST_CHANNELS = 1024
+#: It spans at most so many samples of sweep for each of them.
+SWEEP_PER_ROW = 2
 
 #: So few at the end go with those before them.
 FEW_ROWS = 64
@@ -196,11 +195,11 @@ def _keep_to_one(processors: Iterator[int]) -> None:
 
 def _runs(sweeps: Ints, nchans: int) -> list[slice]:
     """Cut rows into runs of whole groups that span little sweep."""
-    root = math.sqrt(min(nchans, MOST_CHANNELS))
+    most = min(RUN_ROWS, int(ROWS_PER_ROOT * math.sqrt(nchans)))
     runs, start = [], 0
     while start < len(sweeps):
-        stop = int(np.searchsorted(sweeps, sweeps[start] + int(RUN_SWEEP * root)))
-        stop = min(stop, start + int(RUN_ROWS * root))
+        stop = int(np.searchsorted(sweeps, sweeps[start] + SWEEP_PER_ROW * most))
+        stop = min(stop, start + most)
         stop = min(start + max((stop - start) // GROUP, 1) * GROUP, len(sweeps))
         # a tree for few rows costs nearly as much as one for many
         stop = stop if len(sweeps) - stop >= FEW_ROWS else len(sweeps)
