@@ -19,6 +19,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from deploy.grafana import dashboards
 from deploy.grafana.panels import make
 from mlppa import metrics
+from mlppa.dashboard.view import CONSPICUOUS
 from mlppa.simulate import Pulse
 
 from .daemon import Daemon, ended, free_port, until
@@ -123,6 +124,11 @@ def test_an_alert_says_what_it_means_and_where_help_is(rule: dict[str, Any]) -> 
     assert page.endswith("/tutorials/oncall.html")
     assert anchor == rule["alert"].lower()
     assert any(f"alertname: {rule['alert']}" in f.read_text() for f in SHIPPED.glob("tests/*.yml"))
+
+
+def test_the_page_warns_where_the_alert_fires() -> None:
+    (missed,) = (one for one in rules("alerts") if one["alert"] == "MlppaInjectionsMissed")
+    assert missed["expr"] == f"mlppa_recovered_ratio < {CONSPICUOUS['recovered']}"
 
 
 def test_the_runbook_knows_every_alert() -> None:

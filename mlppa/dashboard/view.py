@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ..metrics import FATES, INJECTED_SNRS
 from ..plots.detection import IMAGE
 from ..shares import wilson
+from ..watchdog import Limits
 from ..wire import DetectionMessage, Message
 from .watched import BINS_A_DECADE, HIGHEST, LOWEST, PAST_S, WORK, Key, Watched
 
@@ -36,6 +37,10 @@ STATES = {
     "ended": Face("none", "ENDED", "it said that it stops"),
     "nothing": Face("none", "NOTHING YET", "no message has come"),
 }
+
+#: What catches the eye before it is bad: a part of real time at which a late stream has not
+#: recovered, and a part of the pulses put in at which the alert MlppaInjectionsMissed fires.
+CONSPICUOUS = {"ratio": Limits().recovered, "recovered": 0.8}
 
 #: Columns of the coverage, detections and batches that are shown, and streams that are known.
 COLUMNS, PULSES, POINTS, STREAMS = 120, 12, 1500, 1000
@@ -132,6 +137,7 @@ class View:
             "faults": [*self.faults.values(), *_failing(every)],
             "verdict": min((states[n] for n in shown), key=[*STATES].index, default="nothing"),
             "states": {state: face._asdict() for state, face in STATES.items()},
+            "conspicuous": CONSPICUOUS,
             "past_minutes": PAST_S / 60,
             "image_box": IMAGE,
             "colours": {"model": colours, "fate": FATE_COLOURS},

@@ -99,7 +99,7 @@ function showPace(now, of) {
   const ratio = Math.max(0, ...live.map(([, one]) => one.ratio));
   const backlog = Math.max(0, ...live.map(([, one]) => one.backlog_s ?? 0));
   const gauge = document.querySelector(".gauge");
-  gauge.dataset.level = ratio > 1 || state === "late" ? "bad" : ratio > 0.8 ? "warn" : "good";
+  gauge.dataset.level = ratio > 1 || state === "late" ? "bad" : ratio > now.conspicuous.ratio ? "warn" : "good";
   gauge.firstElementChild.style.width = `${Math.min(100, (100 * ratio) / GAUGE_END)}%`;
   gauge.hidden = !live.length;
   const line = [];
@@ -115,11 +115,13 @@ function showPace(now, of) {
   $("pace-line").textContent = line.join(" · ");
 }
 
-function showSense(of) {
+function showSense(now, of) {
   const known = of.filter(([, one]) => speaks(one)).map(([, one]) => one.recovered).filter((x) => x !== null);
   const node = $("recovered");
   node.textContent = known.length ? percent(Math.min(...known)) : "–";
-  node.dataset.level = !known.length ? "none" : Math.min(...known) < 0.5 ? "bad" : Math.min(...known) < 0.8 ? "warn" : "good";
+  const missed = known.length && Math.min(...known) < now.conspicuous.recovered;
+  const blind = of.some(([, one]) => one.state === "insensitive");
+  node.dataset.level = !known.length ? "none" : blind ? "bad" : missed ? "warn" : "good";
   const gone = (fate) => of.reduce((sum, [, one]) => sum + one.sky_s[fate], 0);
   const all = Object.keys(latest.colours.fate).reduce((sum, fate) => sum + gone(fate), 0);
   const masked = Math.max(0, ...of.map(([, one]) => one.masked_channels ?? 0));
@@ -253,7 +255,7 @@ function show(now) {
   const of = Object.entries(now.streams).filter(([name]) => now.shown.includes(name));
   showStreams(now);
   showPace(now, of);
-  showSense(of);
+  showSense(now, of);
   showFound(now, of);
   showCards(now);
   showQueues(of);
