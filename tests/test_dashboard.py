@@ -735,7 +735,8 @@ def test_what_ends_a_screen_is_kept(tmp_path: Path) -> None:
     assert isinstance(asyncio.run(look()), EndpointError)
 
 
-def test_the_screen_shows_the_essentials(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+def test_the_screen_shows_the_essentials(tmp_path: Path, size: tuple[int, int]) -> None:
     import asyncio
 
     from textual.widgets import DataTable, Static
@@ -749,7 +750,7 @@ def test_the_screen_shows_the_essentials(tmp_path: Path) -> None:
 
     async def look() -> None:
         screen = Terminal([Folder(tmp_path)])
-        async with screen.run_test(size=(120, 40)) as pilot:
+        async with screen.run_test(size=size) as pilot:
             table = screen.query_one("#pulses", DataTable)
             verdict = screen.query_one("#verdict", Static)
             for _ in range(200):
@@ -761,8 +762,12 @@ def test_the_screen_shows_the_essentials(tmp_path: Path) -> None:
             ]
             streams = screen.query_one("#streams", DataTable)
             assert [str(cell) for cell in streams.get_row_at(0)][:2] == ["askap", "no contact"]
-            assert "dmt-64" in str(screen.query_one("#dt", Static).render())
-            assert "1/1" in str(screen.query_one("#sense", Static).render())
+            dt, sense = (screen.query_one(name, Static) for name in ("#dt", "#sense"))
+            assert "dmt-64" in str(dt.render())
+            assert "1/1" in str(sense.render())
+            lines = str(dt.render()).splitlines()
+            assert max(map(len, lines)) <= dt.size.width, "bars of one model stand in one line"
+            assert (dt.size.height, sense.size.height) == (len(lines), 2), "nothing is cut"
             await pilot.press("d")
             await pilot.press("q")
 

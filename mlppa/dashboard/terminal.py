@@ -10,7 +10,7 @@ from rich.text import Text
 from textual import work
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal
+from textual.containers import Vertical
 from textual.widgets import DataTable, Footer, Static
 from textual.worker import get_current_worker
 
@@ -54,8 +54,7 @@ class Terminal(App[None]):
     #trouble { color: $error; height: auto; padding: 0 2; }
     #streams { height: auto; max-height: 50%; }
     #pulses { height: 1fr; }
-    #plots { height: 4; padding: 0 2; }
-    #plots Static { width: 1fr; }
+    #plots { height: auto; padding: 0 2; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         ("q", "quit", "Quit"),
@@ -73,7 +72,7 @@ class Terminal(App[None]):
         yield Static("…", id="verdict")
         yield Static("", id="trouble")
         yield DataTable(id="streams", cursor_type="none")
-        with Horizontal(id="plots"):
+        with Vertical(id="plots"):
             yield Static("", id="dt")
             yield Static("", id="sense")
         yield DataTable(id="pulses", cursor_type="none")
