@@ -65,7 +65,7 @@ def search(
 ) -> None:
     """Time the whole search, from a simulated file to the journal, against real time.
 
-    Files take up to 5.5 GB, where TMPDIR says.
+    Files take up to 11.8 GB, where TMPDIR says.
     """
     from ..bench import Runs, Way, time_searches
 
