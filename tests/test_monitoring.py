@@ -19,7 +19,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from deploy.grafana import dashboards
 from deploy.grafana.panels import make
 from mlppa import metrics
-from mlppa.dashboard.view import CONSPICUOUS
+from mlppa.dashboard.view import MARKS
 from mlppa.simulate import Pulse
 
 from .daemon import Daemon, ended, free_port, until
@@ -128,7 +128,7 @@ def test_an_alert_says_what_it_means_and_where_help_is(rule: dict[str, Any]) -> 
 
 def test_the_page_warns_where_the_alert_fires() -> None:
     (missed,) = (one for one in rules("alerts") if one["alert"] == "MlppaInjectionsMissed")
-    assert missed["expr"] == f"mlppa_recovered_ratio < {CONSPICUOUS['recovered']}"
+    assert missed["expr"] == f"mlppa_recovered_ratio < {MARKS['recovered']['warn']}"
 
 
 def test_the_runbook_knows_every_alert() -> None:

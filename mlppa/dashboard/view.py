@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import cycle, pairwise
 from typing import Any, NamedTuple
 
+from ..config import InjectSettings
 from ..metrics import FATES, INJECTED_SNRS
 from ..plots.detection import IMAGE
 from ..shares import wilson
@@ -38,9 +39,13 @@ STATES = {
     "nothing": Face("none", "NOTHING YET", "no message has come"),
 }
 
-#: What catches the eye before it is bad: a part of real time at which a late stream has not
-#: recovered, and a part of the pulses put in at which the alert MlppaInjectionsMissed fires.
-CONSPICUOUS = {"ratio": Limits().recovered, "recovered": 0.8}
+#: From where on a number warns, and is bad: the part of real time that is needed, as the watchdog
+#: has it; the part of the pulses put in that is found, as the alert MlppaInjectionsMissed has it,
+#: and as a stream is insensitive unless its configuration says otherwise.
+MARKS = {
+    "ratio": {"warn": Limits().recovered, "bad": Limits().late},
+    "recovered": {"warn": 0.8, "bad": InjectSettings().alert_below},
+}
 
 #: Columns of the coverage, detections and batches that are shown, and streams that are known.
 COLUMNS, PULSES, POINTS, STREAMS = 120, 12, 1500, 1000
@@ -137,7 +142,7 @@ class View:
             "faults": [*self.faults.values(), *_failing(every)],
             "verdict": min((states[n] for n in shown), key=[*STATES].index, default="nothing"),
             "states": {state: face._asdict() for state, face in STATES.items()},
-            "conspicuous": CONSPICUOUS,
+            "marks": MARKS,
             "past_minutes": PAST_S / 60,
             "image_box": IMAGE,
             "colours": {"model": colours, "fate": FATE_COLOURS},

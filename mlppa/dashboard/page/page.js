@@ -99,7 +99,7 @@ function showPace(now, of) {
   const ratio = Math.max(0, ...live.map(([, one]) => one.ratio));
   const backlog = Math.max(0, ...live.map(([, one]) => one.backlog_s ?? 0));
   const gauge = document.querySelector(".gauge");
-  gauge.dataset.level = ratio > 1 || state === "late" ? "bad" : ratio > now.conspicuous.ratio ? "warn" : "good";
+  gauge.dataset.level = ratio > now.marks.ratio.bad || state === "late" ? "bad" : ratio > now.marks.ratio.warn ? "warn" : "good";
   gauge.firstElementChild.style.width = `${Math.min(100, (100 * ratio) / GAUGE_END)}%`;
   gauge.hidden = !live.length;
   const line = [];
@@ -119,9 +119,9 @@ function showSense(now, of) {
   const known = of.filter(([, one]) => speaks(one)).map(([, one]) => one.recovered).filter((x) => x !== null);
   const node = $("recovered");
   node.textContent = known.length ? percent(Math.min(...known)) : "–";
-  const missed = known.length && Math.min(...known) < now.conspicuous.recovered;
-  const blind = of.some(([, one]) => one.state === "insensitive");
-  node.dataset.level = !known.length ? "none" : blind ? "bad" : missed ? "warn" : "good";
+  const worst = Math.min(...known), marks = now.marks.recovered;
+  const blind = worst < marks.bad || of.some(([, one]) => one.state === "insensitive");
+  node.dataset.level = !known.length ? "none" : blind ? "bad" : worst < marks.warn ? "warn" : "good";
   const gone = (fate) => of.reduce((sum, [, one]) => sum + one.sky_s[fate], 0);
   const all = Object.keys(latest.colours.fate).reduce((sum, fate) => sum + gone(fate), 0);
   const masked = Math.max(0, ...of.map(([, one]) => one.masked_channels ?? 0));
