@@ -290,6 +290,21 @@ def test_many_beams_have_a_row_each_and_one_can_be_chosen(tmp_path: Path, seen: 
     assert seen.complaints == []
 
 
+@pytest.mark.parametrize("state", ["live", "late"])
+@pytest.mark.parametrize(("recovered", "level"), [(0.9, "good"), (0.7, "warn"), (0.4, "bad")])
+def test_a_lack_of_sense_catches_the_eye(
+    tmp_path: Path, seen: Seen, state: str, recovered: float, level: str
+) -> None:
+    fresh = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
+    update = {"created": fresh, "state": state, "recovered": recovered}
+    with Journal(tmp_path / "b0.sqlite", "askap", "run 1") as journal:
+        journal.record([HEALTH.model_copy(update=update)])
+    with served(tmp_path) as url:
+        seen.open(url)
+        until(lambda: seen.text("#recovered").startswith(f"{100 * recovered:.0f}"))
+        assert seen.page.get_attribute("#recovered", "data-level") == level
+
+
 def test_a_page_whose_program_has_ended_says_so(tmp_path: Path, seen: Seen) -> None:
     with served(tmp_path) as url:
         seen.open(url)

@@ -186,8 +186,11 @@ def _sense(plots: Mapping[str, Mapping[str, Sequence[Any]]]) -> Iterator[str]:
         or "none"
     )
     stages = plots["stages"]
-    yield "of real time: " + ", ".join(
-        f"{stage} {share:.1%}"
-        for stage, share in zip(stages["stage"], stages["share"], strict=True)
-        if share >= 0.0005
+    yield "of real time: " + (
+        ", ".join(
+            f"{stage} {share:.1%}"
+            for stage, share in zip(stages["stage"], stages["share"], strict=True)
+            if share >= 0.0005
+        )
+        or "none"
     )
