@@ -69,7 +69,7 @@ def decide(
             if candidate.channels is None:
                 reason = rejection(seen, part, float(probability), min_probability)
             else:
-                reason = rejection(seen, part, float(probability), in_parts(min_probability))
+                reason = rejection(seen, part, float(probability), least_in_parts(min_probability))
                 reason = reason or chirp(candidate, searched.history, plan)
             detections.append(
                 Detection(
@@ -87,7 +87,7 @@ def decide(
         yield Report(searched.coverage, item.budget, tuple(detections))
 
 
-def in_parts(min_probability: float) -> float:
+def least_in_parts(min_probability: float) -> float:
     """Give the probability from which a candidate of a part of the band is a pulse."""
     odds = PART_ODDS * min_probability
     return odds / (1 - min_probability + odds)

@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mlppa.classify import Classifier, Engine, classify, list_models, load_model, model_card
+from mlppa.classify import (
+    Classifier,
+    Engine,
+    classify,
+    list_models,
+    load_model,
+    model_card,
+)
 from mlppa.classify import card as shelf
 from mlppa.classify.engines import choose_engine, import_keras, refuse_untrusted
 from mlppa.classify.table import COLUMNS
@@ -148,11 +155,46 @@ def test_weights_that_are_not_those_of_the_card(damaged: Path, engine: Engine, n
         load_model(damaged, device="cpu", engine=engine)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"name": "a"}', '{"res": "many"}'])
+SOUND = {"res": RES, "features": [], "sha256": "0"}
+WRONG: list[dict[str, object]] = [
+    {"threshold": "high"},
+    {"threshold": None},
+    {"threshold": np.nan},
+    {"threshold": 7},
+    {"threshold": -0.1},
+    {"recipe": None},
+    {"recipe": ["parts"]},
+    {"res": -3},
+    {"features": "snr"},
+]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", '{"name": "a"}', '{"res": "many"}', *(json.dumps(SOUND | one) for one in WRONG)],
+)
 def test_a_damaged_card(damaged: Path, text: str) -> None:
     (damaged / shelf.CARD).write_text(text)
     with pytest.raises(ModelError, match="not a model card"):
         model_card(damaged)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "features", "knows"),
+    [
+        ({"parts": True}, FEATURES, True),
+        ({"parts": True}, (), False),  # it sees the part alone
+        ({"parts": False}, FEATURES, False),
+        ({}, FEATURES, False),
+    ],
+)
+def test_a_card_tells_whether_a_network_knows_parts_of_the_band(
+    damaged: Path, recipe: dict[str, bool], features: tuple[str, ...], knows: bool
+) -> None:
+    card = json.loads((damaged / shelf.CARD).read_text())
+    told = json.dumps(card | {"recipe": recipe, "features": features})
+    (damaged / shelf.CARD).write_text(told)
+    assert model_card(damaged).knows_parts == knows
 
 
 def test_what_holds_code_is_refused_before_it_is_loaded(damaged: Path) -> None:

@@ -27,7 +27,7 @@ from .made import stand_in
 def test_a_report_says_what_is_so(tmp_path: Path) -> None:
     examples = stand_in(400, 32)
     examples.features[:, 1] = np.tile([6.0, 7.5, 12.0, 40.0], 100)
-    perfect = examples.labels * 0.9 + 0.05
+    perfect = examples.labels * 0.9 + 0.09
     # every third pulse is missed, every hundredth of the others passes
     wrong = perfect.copy()
     wrong[np.flatnonzero(examples.labels)[::3]] = 0.1
@@ -36,6 +36,7 @@ def test_a_report_says_what_is_so(tmp_path: Path) -> None:
     models = (
         Judged("right", 0.5, perfect.astype(np.float32), {"seed": 1}),
         Judged("wrong", 0.5, wrong.astype(np.float32), {"seed": 2}),
+        Judged("unsure", 0.5, perfect.astype(np.float32) - 0.04, {}),
     )
     judged = Judgements(examples.facts, examples.snrs, models, examples.tallies)
     content = report(judged, tmp_path, {"data": "made up"})
@@ -52,6 +53,10 @@ def test_a_report_says_what_is_so(tmp_path: Path) -> None:
     told = other["by_part"]["a quarter of the band"]["recall_snr_8_up"]
     assert (told["hits"], told["of"]) == (int((wrong[quarter] > 0.5).sum()), int(quarter.sum()))
     assert 0 < told["hits"] < told["of"]
+    # as in a search, a network must be surer than 0.95 in a part of the band
+    told = content["models"]["unsure"]["by_part"]
+    assert told["a quarter of the band"]["recall_snr_8_up"]["hits"] == 0
+    assert told["all"]["recall_snr_8_up"]["value"] == 1
     assert other["by_part"]["a half"]["false_positive_rate"]["of"] == 0
     assert content["seeds"][0]["models"] == ["right", "wrong"]
     assert right["false_positives_per_hour"] == 0

@@ -1,17 +1,22 @@
 """Sets of images on disk: as they were searched, split by sky, and refused when damaged."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from mlppa.dedisperse.engine import Engine
 from mlppa.errors import FormatError
 from mlppa.training.examples import FACTS, Examples, join, random_examples
-from mlppa.training.shards import MANIFEST, Dataset, make_dataset, read_shard, validates
+from mlppa.training.shards import MANIFEST, Dataset, make_dataset, read_shard
 from mlppa.training.skies import Draw
+from mlppa.training.supply import from_disk
+
+from .made import silent
 
 DRAW = Draw(seed=4, number=0, res=32, threshold=7.0)
 PER_SHARD = 2
@@ -41,10 +46,12 @@ def test_a_set_holds_what_its_skies_give(made: Dataset, again: Examples) -> None
 
 
 def test_no_sky_is_on_both_sides(made: Dataset) -> None:
-    read = join(made)
-    unseen = validates(read)
-    assert not set(read.skies[unseen]) & set(read.skies[~unseen])
-    assert set(read.skies[unseen] % 5) == {0}
+    supply, checked = from_disk(made, 32, silent)
+    shown = join(supply.pieces(np.random.default_rng(0)))
+    assert set(checked.skies)
+    assert set(shown.skies)
+    assert not set(checked.skies) & set(shown.skies)
+    assert {replace(DRAW, number=int(n)).validates for n in checked.skies} == {True}
 
 
 def test_shards_that_are_there_stay(made: Dataset) -> None:
@@ -59,6 +66,24 @@ def test_shards_that_are_there_stay(made: Dataset) -> None:
     assert told[-1] == ("searching skies", 100, 100)
     files = {path.name for path in made.folder.glob("*.h5")}
     assert files == {shard.name for shard in more.shards}
+
+
+def test_a_shard_that_is_damaged_is_made_again(made: Dataset, tmp_path: Path) -> None:
+    copy = tmp_path / "set"
+    shutil.copytree(made.folder, copy)
+    before = {path.name: path.read_bytes() for path in copy.glob("*.h5")}
+    first, second = sorted(before)[:2]
+    with h5py.File(copy / first) as file:
+        # somewhere among the pixels, which would still be numbers
+        at = file["images"].id.get_chunk_info(0).byte_offset + 100
+    with (copy / first).open("r+b") as damaged:
+        damaged.seek(at)
+        damaged.write(b"damage")
+    (copy / second).write_bytes(before[second][:1000])
+    with pytest.raises(FormatError, match="not a shard of images"):
+        read_shard(copy / first)
+    again = make_dataset(copy, DRAW, made.images, per_shard=PER_SHARD)
+    np.testing.assert_array_equal(join(again).images, join(made).images)
 
 
 def test_another_set_is_not_mixed_in(made: Dataset) -> None:

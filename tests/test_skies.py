@@ -8,10 +8,11 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from mlppa.config import Plan, SearchSettings
+from mlppa.config import Plan, SearchSettings, SettingError
 from mlppa.data import FilterbankHeader
 from mlppa.dedisperse.engine import Engine
 from mlppa.dispersion import delay_s
+from mlppa.errors import InputError
 from mlppa.simulate import (
     HybridSource,
     Interference,
@@ -27,6 +28,8 @@ from mlppa.simulate.interference import bend
 from mlppa.training import skies
 from mlppa.training.examples import FACTS, random_examples, sky_examples
 from mlppa.training.skies import UNSEEN_MHZ, Draw, Drawn, draw_sky, random_plan, training_sky
+
+from .calling import Call
 
 DRAW = Draw(seed=1, number=2, res=32, threshold=6.0)
 HEADER = FilterbankHeader(
@@ -243,6 +246,55 @@ def test_a_recording_stands_for_some_skies(tmp_path: Path) -> None:
     hybrid = [sky for sky in drawn if isinstance(sky.source, HybridSource)]
     assert 2 <= len(hybrid) <= 12
     for sky in hybrid:
-        assert sky.source.nsamples == skies.SKY_SAMPLES
         assert sky.pulses
+        assert sky.source.nsamples in (8000, 32000)  # the last fifth is not trained on
     assert isinstance(drawn[0], Drawn)
+
+
+def test_what_is_checked_on_is_another_part_of_a_recording(tmp_path: Path) -> None:
+    path, nsamples = tmp_path / "empty.fil", 200_000
+    rng = np.random.default_rng(1)
+    seen: dict[bool, set[int]] = {True: set(), False: set()}
+    for number in range(300):
+        at = replace(DRAW, number=number, recordings=(path,))
+        first, last = skies._stretch(path, nsamples, at, rng)
+        assert last - first == skies.SKY_SAMPLES
+        seen[at.validates] |= {first, last}
+    assert max(seen[False]) <= 160_000 <= min(seen[True])
+    assert max(seen[True]) <= nsamples
+    assert min(seen[False]) < 10_000
+    with pytest.raises(InputError, match="holds 20479 samples; 20480 are the least"):
+        skies._stretch(path, 20_479, DRAW, rng)
+
+
+def test_pulses_behind_the_end_of_a_recording_are_not_put_in(tmp_path: Path) -> None:
+    path = tmp_path / "short.fil"
+    write_filterbank(Sky(header=HEADER, nsamples=30_000, seed=1), path)
+    drawn = [draw_sky(replace(DRAW, number=n, recordings=(path,))) for n in range(0, 200, 5)]
+    hybrid = [sky for sky in drawn if isinstance(sky.source, HybridSource)]
+    assert hybrid
+    for sky in hybrid:
+        assert sky.source.nsamples == 6000  # the last fifth
+        assert all(pulse.time_s < 6000 * HEADER.tsamp_s for pulse in sky.pulses)
+
+
+def test_skies_to_measure_on_are_not_made_from_recordings(call: Call, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="cannot be made from what is trained on"):
+        replace(DRAW, unseen=True, recordings=(tmp_path / "site.fil",))
+    words = f"models dataset -o {tmp_path / 'set'} --unseen --recording {tmp_path / 'site.fil'}"
+    ended = call(*words.split())
+    assert (ended.code, "leave out either" in ended.err) == (2, True)
+
+
+def test_narrow_pulses_shine_inside_of_the_band() -> None:
+    rng = np.random.default_rng(2)
+    for number in range(200):
+        header = random_plan(np.random.default_rng(number), DRAW).header
+        pulse = skies._narrow(Pulse(time_s=0.0, dm=10.0, width_ms=1.0, snr=9.0), rng, header)
+        if pulse.f_lo_mhz is None:
+            assert pulse.centre_mhz is not None
+            assert header.f_lo_mhz <= pulse.centre_mhz <= header.f_hi_mhz
+        else:
+            assert pulse.f_hi_mhz is not None
+            assert header.f_lo_mhz * 0.9999 <= pulse.f_lo_mhz
+            assert pulse.f_lo_mhz < pulse.f_hi_mhz <= header.f_hi_mhz * 1.0001

@@ -1,5 +1,6 @@
 """Networks that others learn of: trained once, kept, and heard together."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,12 @@ def test_teachers_are_trained_once_and_differ(tmp_path: Path) -> None:
     train_teachers(RECIPE.model_copy(update={"seed": 7}), *parts, tmp_path, silent)
     assert [path.stat().st_mtime_ns for path in weights] == made
     train_teachers(RECIPE.model_copy(update={"learning_rate": 1e-4}), *parts, tmp_path, silent)
-    assert [path.stat().st_mtime_ns for path in weights] != made
+    again = [path.stat().st_mtime_ns for path in weights]
+    assert again != made
+    others = replace(parts[0], origin="another set"), parts[1]
+    recipe = RECIPE.model_copy(update={"learning_rate": 1e-4})
+    train_teachers(recipe, *others, tmp_path, silent)
+    assert not set(again) & {path.stat().st_mtime_ns for path in weights}
     forget_training(tmp_path)
     assert not (tmp_path / TEACHERS).exists()
 

@@ -1,6 +1,7 @@
 """Training: networks that learn from any supply, go on when interrupted, and are measured."""
 
 import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from mlppa.training.fit import (
 from mlppa.training.judging import judge_of
 from mlppa.training.pretrain import pretrain, turned
 from mlppa.training.recipe import Recipe
-from mlppa.training.shards import Dataset, Shard, write_shard
+from mlppa.training.shards import MANIFEST, Dataset, Shard, write_shard
 from mlppa.training.skies import Draw
 from mlppa.training.supply import Held, Simulated, from_disk, simulated
 from mlppa.training.train import Sets, as_judge, facts
@@ -206,6 +207,23 @@ def test_what_was_begun_by_another_recipe_is_not_gone_on_with(tmp_path: Path) ->
     assert max(rates) <= 1e-4
 
 
+def test_what_was_begun_with_other_examples_is_not_gone_on_with(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = Recipe(architecture="mlppa_1", res=32, epochs=2, batch=32)
+    examples = stand_in(300, 32)
+    unseen = examples.skies % 5 == 0
+    shown, checked = examples.take(~unseen), examples.take(unseen)
+
+    def interrupt(what: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipe, Held(shown, "one set"), checked, tmp_path, interrupt)
+    assert fit(recipe, Held(shown, "another"), checked, tmp_path, silent).epochs == 2
+    assert "another recipe, data or code; it begins anew" in caplog.text
+
+
 def test_fewer_examples_than_a_batch_are_a_short_one(tmp_path: Path) -> None:
     recipe = Recipe(architecture="mlppa_1", res=32, epochs=1, pretrain_epochs=1, batch=64)
     assert trained(recipe, stand_in(20, 32), tmp_path).epochs == 1
@@ -217,6 +235,8 @@ def test_training_ends_without_progress(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     examples.facts["label"] = rng.random(200) < 0.5
     assert trained(recipe, examples, tmp_path).epochs < 30
+    losses = read_curves(tmp_path / "curves.csv")["val_loss"]
+    assert len(losses) - 1 - int(np.argmin(losses)) == 2
 
 
 def test_every_supply_gives_every_example_once(
@@ -229,12 +249,15 @@ def test_every_supply_gives_every_example_once(
         name = f"shard-{number}.h5"
         write_shard(tmp_path / name, examples.take(np.arange(20 * number, 20 * number + 20)))
         shards.append(Shard(name, 20, 10, file_sha256(tmp_path / name)))
+    (tmp_path / MANIFEST).write_text("the list")
     dataset = Dataset(tmp_path, 64, tuple(shards), {})
     expected = np.flatnonzero(examples.skies % 5 != 0).tolist()
     for most in (1 << 30, 0):
         monkeypatch.setattr("mlppa.training.supply.MOST_HELD_BYTES", most)
         supply, checked = from_disk(dataset, 32, silent)
         assert isinstance(supply, Held) == (most > 0)
+        assert supply.count == len(expected)
+        assert supply.origin == file_sha256(tmp_path / MANIFEST)
         rng = np.random.default_rng(1)
         for _ in range(2):
             pieces = list(supply.pieces(rng))
@@ -244,6 +267,26 @@ def test_every_supply_gives_every_example_once(
         assert set(checked.skies % 5) == {0}
         middle = examples.images[int(samples[0]), 16:48, 16:48]
         np.testing.assert_array_equal(pieces[0].images[0], middle)
+
+
+@pytest.mark.parametrize("most", [1, 5, 7, 100])
+def test_some_are_enough_to_check_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    examples = stand_in(200, 32)
+    examples.facts["sample"] = np.arange(200)
+    shards = []
+    for number in range(8):
+        name = f"shard-{number}.h5"
+        write_shard(tmp_path / name, examples.take(np.arange(25 * number, 25 * number + 25)))
+        shards.append(Shard(name, 25, 12, file_sha256(tmp_path / name)))
+    (tmp_path / MANIFEST).write_text("the list")
+    monkeypatch.setattr("mlppa.training.supply.MOST_CHECKED", most)
+    supply, checked = from_disk(Dataset(tmp_path, 32, tuple(shards), {}), 32, silent)
+    every = np.flatnonzero(examples.skies % 5 == 0)
+    assert len(every) == 40
+    np.testing.assert_array_equal(checked.facts["sample"], every[:: -(-40 // most)])
+    assert supply.count == 160, "all others are trained on"
 
 
 def test_skies_that_do_not_fit_into_memory_are_simulated_again(
@@ -345,12 +388,34 @@ def test_the_code_is_named_by_its_commit_or_its_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if (Path(card.__file__).parents[2] / ".git").exists():
-        assert re.fullmatch(r"commit [0-9a-f]{7,40}(-dirty)?", code_version())
+        assert re.fullmatch(r"commit [0-9a-f]{7,40}(-dirty-[0-9a-f]{8})?", code_version())
     installed = tmp_path / "site-packages" / "mlppa" / "training" / "card.py"
     monkeypatch.setattr(card, "__file__", str(installed))
     assert code_version() == f"version {__version__}"
-    (tmp_path / "site-packages" / ".git").mkdir(parents=True)
+    empty = tmp_path / "empty" / "mlppa" / "training" / "card.py"
+    monkeypatch.setattr(card, "__file__", str(empty))
+    (tmp_path / "empty" / ".git").mkdir(parents=True)
     assert code_version() == f"version {__version__}", "no commit there"
+
+
+def test_code_that_was_changed_is_named_by_its_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "mlppa" / "training" / "card.py"
+    source.parent.mkdir(parents=True)
+    source.write_text("one\n")
+    who = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
+    for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "one"]):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    monkeypatch.setattr(card, "__file__", str(source))
+    told = [code_version()]
+    for text in ("two\n", "three\n"):
+        source.write_text(text)
+        assert code_version() == told[-1], "what runs stays as it is"
+        card._code_of.cache_clear()
+        told.append(code_version())
+    assert len(set(told)) == 3
+    assert all(one.startswith(told[0] + "-dirty-") for one in told[1:])
 
 
 def test_joined_examples_keep_their_skies() -> None:

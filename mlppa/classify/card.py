@@ -5,7 +5,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
 
 from ..errors import ModelError
 
@@ -16,6 +18,16 @@ CARD = "card.json"
 
 #: From which probability on a candidate is a pulse, where a card does not say.
 USUAL_THRESHOLD = 0.7
+
+
+class _Told(BaseModel):
+    """What of a card is relied upon."""
+
+    res: Annotated[int, Field(ge=0)]
+    features: tuple[str, ...]
+    sha256: str
+    threshold: Annotated[float, Field(ge=0, le=1)] = USUAL_THRESHOLD
+    recipe: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,10 @@ class ModelCard:
         those of a list, as in `table.COLUMNS`.
     sha256
         Of `WEIGHTS`, which may be missing where `ONNX` is there.
+    threshold
+        From which probability on a candidate is a pulse: set on skies for that alone.
+    knows_parts
+        Whether it was trained on images of parts of the band, too, and sees what is beside them.
     facts
         All of the card: training data and seeds, geometry, metrics.
     """
@@ -44,16 +60,13 @@ class ModelCard:
     res: int
     features: tuple[str, ...]
     sha256: str
+    threshold: float
+    knows_parts: bool
     facts: Mapping[str, Any]
 
     def digest(self, name: str) -> str:
         """Give the sha256 that `WEIGHTS` or `ONNX` must have."""
         return self.sha256 if name == WEIGHTS else str(self.facts.get("sha256_onnx"))
-
-    @property
-    def threshold(self) -> float:
-        """From which probability on a candidate is a pulse: set on skies for that alone."""
-        return float(self.facts.get("threshold", USUAL_THRESHOLD))
 
 
 def models_folder() -> Path:
@@ -81,19 +94,28 @@ def model_card(name: str | Path) -> ModelCard:
     if not (folder / CARD).is_file():
         known = ", ".join(list_models()) or "none"
         raise ModelError(f"model {name}", "there is no such model", f"take one of: {known}")
+    remedy = "train the model again or restore its folder"
     try:
         facts = json.loads((folder / CARD).read_text())
-        return ModelCard(
-            folder=folder,
-            name=folder.resolve().name,
-            res=int(facts["res"]),
-            features=tuple(facts["features"]),
-            sha256=str(facts["sha256"]),
-            facts=facts,
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        remedy = "train the model again or restore its folder"
+        told = _Told.model_validate(facts)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "all of it"
+        cause = f"not a model card ({where}: {first['msg']})"
+        raise ModelError(folder / CARD, cause, remedy) from error
+    except (OSError, ValueError) as error:
         raise ModelError(folder / CARD, f"not a model card ({error!r})", remedy) from error
+    return ModelCard(
+        folder=folder,
+        name=folder.resolve().name,
+        res=told.res,
+        features=told.features,
+        sha256=told.sha256,
+        threshold=told.threshold,
+        # the image of a part shows that alone: the spectrum is among the features
+        knows_parts=bool(told.features and told.recipe.get("parts")),
+        facts=facts,
+    )
 
 
 def file_sha256(path: Path) -> str:

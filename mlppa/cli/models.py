@@ -138,6 +138,7 @@ def train(
 ) -> None:
     """Train a network on simulated skies and write it with its card; goes on if interrupted."""
     from ..dedisperse.engine import Engine
+    from ..disk import write_whole
     from ..training.recipe import Recipe
     from ..training.shards import Dataset
     from ..training.train import Sets, train
@@ -145,8 +146,10 @@ def train(
     if not is_shown(quiet):  # where there is no bar
         logging.getLogger("mlppa.training").setLevel(logging.WARNING if quiet else logging.INFO)
     sets = Sets(*(Dataset.load(one) if one else None for one in (data, unseen)))
+    wanted, said = Recipe.load(recipe), recipe.read_bytes()
     with bar(quiet) as tell, closing(Engine(threads)) as kernel:
-        train(Recipe.load(recipe), out, kernel, sets, tell, tensorboard=tensorboard)
+        train(wanted, out, kernel, sets, tell, tensorboard=tensorboard)
+    write_whole(out / "recipe.toml", said)
     if not quiet:
         info(str(out.resolve()))
 
@@ -176,7 +179,8 @@ def evaluate(
     largest = max(model_card(name).res for name in model) or 64
     if found:
         refuse_seen(found, largest)
-    recipe = Recipe(res=largest, held_out=skies)  # type: ignore[arg-type]
+    parts = any(model_card(name).knows_parts for name in model)
+    recipe = Recipe(res=largest, held_out=skies, parts=parts)  # type: ignore[arg-type]
     with bar(quiet) as tell, closing(Engine(1)) as kernel:
         pieces = unseen_pieces(recipe, kernel, found, tell)
         judgements = Judgements.of(model, pieces)
@@ -207,6 +211,12 @@ def compare(
         typer.echo(table)
 
 
+def _shortened(values: list[object]) -> list[str]:
+    """Give the ends of a long list, and how many there are."""
+    plain = [str(value) for value in values]
+    return plain if len(plain) < 20 else [*plain[:6], "…", f"{plain[-1]} ({len(plain)})"]
+
+
 def _outline(facts: Mapping[str, object], indent: str = "") -> list[str]:
     """Lay a card out as indented lines."""
     lines = []
@@ -218,6 +228,6 @@ def _outline(facts: Mapping[str, object], indent: str = "") -> list[str]:
             for item in value:
                 lines.append(indent + "  " + ", ".join(f"{k} {v}" for k, v in item.items()))
         else:
-            plain = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            plain = ", ".join(_shortened(value)) if isinstance(value, list) else str(value)
             lines.append(f"{indent}{name:24} {plain}")
     return lines

@@ -1,10 +1,12 @@
 """A trained network on disk: its weights, and the card that says what they are."""
 
+import hashlib
 import json
 import subprocess
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -81,14 +83,27 @@ def _features(inputs: list[str]) -> list[str]:
 
 
 def code_version() -> str:
-    """Name the code that runs: its commit in a checkout, else its version."""
-    root = Path(__file__).parents[2]
+    """Name the code that runs: its commit in a checkout, else its version.
+
+    Of a checkout with changes it names those, too: as it was when first asked, whatever is
+    changed there while it runs.
+    """
+    return _code_of(Path(__file__).parents[2])
+
+
+@cache
+def _code_of(root: Path) -> str:
     if (root / ".git").exists():
         with suppress(OSError, subprocess.CalledProcessError):  # no git, or none that likes it
-            words = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*"]
-            said = subprocess.run(words, check=True, capture_output=True, text=True)
-            return f"commit {said.stdout.strip()}"
+            commit = _git(root, "describe", "--always", "--exclude=*").decode().strip()
+            changes = _git(root, "diff", "HEAD", "--", "mlppa")
+            dirty = f"-dirty-{hashlib.sha256(changes).hexdigest()[:8]}" if changes else ""
+            return f"commit {commit}{dirty}"
     return f"version {__version__}"
+
+
+def _git(root: Path, *words: str) -> bytes:
+    return subprocess.run(["git", "-C", str(root), *words], check=True, capture_output=True).stdout
 
 
 def _export(model: Any, path: Path) -> None:

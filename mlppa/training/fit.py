@@ -92,7 +92,7 @@ def fit(
         What tells when to stop, and calibrates.
     folder
         Of the model: curves are written there, and what is needed to go on after an
-        interruption; a training by the same recipe and code that was interrupted goes on.
+        interruption; a training by the same recipe, data and code goes on.
     tell
         Is called after every epoch.
     tensorboard
@@ -139,6 +139,15 @@ def fit(
     return Fitted(model, calibration, len(read_curves(folder / CURVES)["epoch"]))
 
 
+def made_by(recipe: Recipe, supply: Supply) -> dict[str, Any]:
+    """Tell all that a training comes from: another one does not go on with it."""
+    return {
+        "recipe": recipe.model_dump(mode="json"),
+        "data": supply.origin,
+        "code": code_version(),
+    }
+
+
 def forget_training(folder: Path) -> None:
     """Remove what would be needed to go on: the model is safe."""
     for name in (BEGUN, TEACHERS):
@@ -148,10 +157,11 @@ def forget_training(folder: Path) -> None:
 def _begin(model: Any, recipe: Recipe, supply: Supply, begun: Path) -> None:
     """Forget what was begun otherwise, and pre-train where nothing is to go on from."""
     mark = begun / RECIPE
-    told = json.dumps({"recipe": recipe.model_dump(mode="json"), "code": code_version()})
+    told = json.dumps(made_by(recipe, supply))
     if begun.exists() and not (mark.exists() and mark.read_text() == told):
         log.warning(
-            "%s: what was begun here is of another recipe or code; it begins anew", begun.parent
+            "%s: what was begun here is of another recipe, data or code; it begins anew",
+            begun.parent,
         )
         shutil.rmtree(begun)
     fresh = not (begun / STATE).exists()
@@ -313,7 +323,7 @@ def _progress(keras: Any, recipe: Recipe, folder: Path, tell: Tell) -> Any:
                 csv.writer(file).writerow([f"{told[name]:.6g}" for name in COLUMNS])
             if told["val_loss"] < min(past, default=np.inf):
                 self.model.save_weights(best)
-            elif len(past) - int(np.argmin(past)) > recipe.patience:
+            elif len(past) - int(np.argmin(past)) >= recipe.patience:
                 self.model.stop_training = True
             plot_curves(read_curves(curves), curves.with_suffix(".png"))
             tell("training", epoch + 1, recipe.epochs)

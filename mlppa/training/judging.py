@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..classify import load_model, load_table, model_card
 from ..data import BoolArray, Float32Array
+from ..decide import least_in_parts
 from ..errors import ConfigError
 from .examples import CLASSES, LIVE_SNR, Examples, Facts, in_parts
 from .measures import Rate, Reliability, Scores, average_precision, roc_auc
@@ -36,6 +37,9 @@ PARTS: Mapping[str, tuple[float, float]] = {
     "a half": (0.36, 0.75),
     "all": (0.75, 1.01),
 }
+
+#: From here on it was all of the band.
+WHOLE = 0.999
 
 #: A pulse is dispersed for everybody to see if its sweep is so many of its widths.
 DISPERSED_WIDTHS = 3.0
@@ -74,11 +78,6 @@ class Judged:
     probabilities: Float32Array
     recipe: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def said(self) -> BoolArray:
-        """What it takes for pulses, shape (n,)."""
-        return np.asarray(self.probabilities >= self.threshold)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judgements:
@@ -111,22 +110,40 @@ class Judgements:
             Where two are called the same.
         """
         refuse_namesakes(names)
-        judges = [(model_card(name), judge_of(name)) for name in names]
+        cards = [model_card(name) for name in names]
+        nothing = np.empty(0, np.float32)
+        models = [
+            Judged(card.name, card.threshold, nothing, card.facts.get("recipe", {}))
+            for card in cards
+        ]
+        return cls.by(models, [judge_of(name) for name in names], pieces)
+
+    @classmethod
+    def by(
+        cls, models: Sequence[Judged], judges: Sequence[Judge], pieces: Iterable[Examples]
+    ) -> Self:
+        """Have models that have said nothing yet judge examples, piece by piece."""
         said: list[list[Float32Array]] = [[] for _ in judges]
         facts, snrs, tallies = [], [], []
         for piece in pieces:
             facts.append(piece.facts)
             snrs.append(piece.snrs)
             tallies.append(piece.tallies)
-            for parts, (_, judge) in zip(said, judges, strict=True):
+            for parts, judge in zip(said, judges, strict=True):
                 parts.append(judge(piece))
-        models = (
-            Judged(card.name, card.threshold, np.concatenate(parts), card.facts.get("recipe", {}))
-            for (card, _), parts in zip(judges, said, strict=True)
+        heard = (
+            replace(one, probabilities=np.concatenate(parts))
+            for one, parts in zip(models, said, strict=True)
         )
         return cls(
-            np.concatenate(facts), np.concatenate(snrs), tuple(models), np.concatenate(tallies)
+            np.concatenate(facts), np.concatenate(snrs), tuple(heard), np.concatenate(tallies)
         )
+
+    def said(self, one: Judged) -> BoolArray:
+        """Tell what a model takes for pulses, as `decide` does by its probability, shape (n,)."""
+        in_part = self.facts["part"] < WHOLE
+        least = np.where(in_part, least_in_parts(one.threshold), one.threshold)
+        return np.asarray(one.probabilities >= least)
 
     @property
     def live(self) -> BoolArray:
@@ -187,7 +204,7 @@ def scores(judgements: Judgements, one: Judged) -> dict[str, Any]:
     """Give all measures of a model, as plain values."""
     live, labels = judgements.live, judgements.facts["label"]
     p, truth = one.probabilities[live], labels[live]
-    confusion = Scores.of(one.said[live], truth)
+    confusion = Scores.of(judgements.said(one)[live], truth)
     rates = {
         "accuracy": confusion.accuracy,
         "precision": confusion.precision,
@@ -244,23 +261,24 @@ def recall_between(judgements: Judgements, one: Judged, by: str, low: float, hig
     here = judgements.facts["label"] & (column >= low) & (column < high)
     if by != "snr":
         here &= judgements.live
-    return Rate.count(one.said[here])
+    return Rate.count(judgements.said(one)[here])
 
 
 def _false(judgements: Judgements, one: Judged, kind: int) -> Rate:
     facts = judgements.facts
-    return Rate.count(one.said[judgements.live & ~facts["label"] & (facts["kind"] == kind)])
+    here = judgements.live & ~facts["label"] & (facts["kind"] == kind)
+    return Rate.count(judgements.said(one)[here])
 
 
 def _in_part(judgements: Judgements, one: Judged, low: float, high: float) -> dict[str, Rate]:
     """Give recall and false positives of what was measured in such a part of the band."""
     facts, snrs = judgements.facts, judgements.snrs
     here = judgements.live & (facts["part"] >= low) & (facts["part"] < high)
-    pulses = here & facts["label"]
+    pulses, said = here & facts["label"], judgements.said(one)
     return {
-        "recall_snr_7_to_8": Rate.count(one.said[pulses & (snrs >= 7) & (snrs < 8)]),
-        "recall_snr_8_up": Rate.count(one.said[pulses & (snrs >= 8)]),
-        "false_positive_rate": Rate.count(one.said[here & ~facts["label"]]),
+        "recall_snr_7_to_8": Rate.count(said[pulses & (snrs >= 7) & (snrs < 8)]),
+        "recall_snr_8_up": Rate.count(said[pulses & (snrs >= 8)]),
+        "false_positive_rate": Rate.count(said[here & ~facts["label"]]),
     }
 
 
@@ -270,9 +288,9 @@ def per_hour(judgements: Judgements, one: Judged) -> float | None:
     Of a sky with many others only some are among the examples: each stands for several.
     """
     facts, tallies = judgements.facts, judgements.tallies
-    others = judgements.live & ~facts["label"]
+    others, said = judgements.live & ~facts["label"], judgements.said(one)
     kept = dict(zip(*np.unique(facts["sky"][others], return_counts=True), strict=True))
-    wrong = dict(zip(*np.unique(facts["sky"][others & one.said], return_counts=True), strict=True))
+    wrong = dict(zip(*np.unique(facts["sky"][others & said], return_counts=True), strict=True))
     all_others = dict(zip(tallies["sky"].tolist(), tallies["others"].tolist(), strict=True))
     false = sum(count * all_others[sky] / kept[sky] for sky, count in wrong.items())
     return float(false / tallies["hours"].sum()) if len(tallies) else None

@@ -10,8 +10,7 @@ from ..config import checked
 from ..config.words import told
 from ..errors import ConfigError
 from .architecture import ARCHITECTURES
-from .shards import VALIDATION
-from .skies import Draw
+from .skies import VALIDATION, Draw
 
 type Natural = Annotated[int, Field(ge=1)]
 
@@ -34,7 +33,7 @@ class Recipe(BaseModel):
     seed
         Of the first weights and of the order of training.
     sky_seed, skies
-        Of the simulated observations, and how many there are: one in `shards.VALIDATION`
+        Of the simulated observations, and how many there are: one in `skies.VALIDATION`
         tells when to stop and where to cut.
     held_out
         Observations to measure on, of telescopes and interference that are not trained on.

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from multiprocessing import active_children, get_context
@@ -22,7 +22,7 @@ from ..errors import EnvironmentFault, FormatError
 from ..images import FEATURES
 from .card import code_version
 from .examples import CLASSES, FACTS, TALLY, Examples, join, random_examples
-from .skies import Draw
+from .skies import VALIDATION, Draw
 
 #: The list of the shards of a set.
 MANIFEST = "dataset.json"
@@ -30,9 +30,6 @@ SCHEMA = "mlppa.images/4"
 
 #: Skies whose images lie in one file.
 SKIES_PER_SHARD = 16
-
-#: One sky of so many is not trained on: it tells when to stop, and where to cut.
-VALIDATION = 5
 
 #: Is called with what is being done, how much of it is, and of how much.
 type Tell = Callable[[str, int, int], None]
@@ -111,6 +108,11 @@ class Dataset:
         """How many images there are."""
         return sum(shard.images for shard in self.shards)
 
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of the list of shards, and so of all that is in the set."""
+        return file_sha256(self.folder / MANIFEST)
+
     def read(self, shard: Shard, res: int | None = None) -> Examples:
         """Read a shard; with ``res`` the middle of its images.
 
@@ -147,11 +149,6 @@ class Dataset:
         return (self.read(shard) for shard in self.shards)
 
 
-def is_validation(sky: int) -> bool:
-    """Whether a sky is not trained on."""
-    return sky % VALIDATION == 0
-
-
 def validates(examples: Examples) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Which images are of skies that are not trained on, shape (n,)."""
     return np.asarray(examples.skies % VALIDATION == 0)
@@ -162,10 +159,11 @@ def write_shard(path: Path, examples: Examples) -> None:
     import h5py
 
     with whole_file(path) as whole, h5py.File(whole, "w") as file:
-        file["images"] = examples.images.astype(np.float16)
-        file["features"] = examples.features
-        file["facts"] = examples.facts
-        file["tallies"] = examples.tallies
+        for name in ("images", "features", "facts", "tallies"):
+            values = getattr(examples, name)
+            values = values.astype(np.float16) if name == "images" else values
+            # who goes on with a set sees by the checksums what is damaged
+            file.create_dataset(name, data=values, fletcher32=True)
         file.attrs.update({"schema": SCHEMA, "features": FEATURES, "classes": CLASSES})
 
 
@@ -308,13 +306,15 @@ def _name(number: int) -> str:
 
 
 def _make_shard(folder: Path, draw: Draw, number: int, per_shard: int) -> Shard:
-    """Simulate and search the skies of a shard, unless it is there."""
+    """Simulate and search the skies of a shard, unless it is there and whole."""
     from ..dedisperse.engine import Engine
 
     path = folder / _name(number)
+    examples = None
     if path.exists():
-        examples = read_shard(path)
-    else:
+        with suppress(FormatError):  # what is damaged is made again
+            examples = read_shard(path)
+    if examples is None:
         first = number * per_shard
         draws = (replace(draw, number=first + i) for i in range(per_shard))
         with closing(Engine(1)) as kernel:

@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..config import Plan, SearchSettings
+from ..config import Plan, SearchSettings, SettingError
 from ..data import FilterbankHeader
 from ..dispersion import dm_per_sample
 from ..errors import InputError
@@ -22,10 +21,14 @@ from ..simulate import (
     reach,
 )
 from ..sources import Source, open_source
+from ..sources.observation import FileSource
 
 #: Length of a training sky in samples, and bursts in it.
 SKY_SAMPLES = 32768
 SKY_PULSES = 16
+
+#: One sky of so many is not trained on: it tells when to stop, and where to cut.
+VALIDATION = 5
 
 #: Kinds of interference that leave what is the most like a pulse: more of them are shown.
 MOST_LIKE_PULSES = ("pulsed", "radar", "chirp")
@@ -43,9 +46,22 @@ UNSEEN_MHZ = ((500.0, 700.0), (1700.0, 2300.0))
 #: Bandwidth over the middle of the band: from a narrow one to Parkes' wide-band receiver.
 BANDWIDTHS = (0.05, 1.4)
 
+#: Middles of bands; lengths of samples; and bits, with how often skies have them.
+CENTRES_MHZ = (300.0, 4000.0)
+SAMPLES_S = (4e-5, 2e-3)
+NBITS = {1: 0.08, 2: 0.17, 4: 0.15, 8: 0.4, 16: 0.1, 32: 0.1}
+
 #: Numbers of channels, and how often skies to train on have them; and those to measure on.
 CHANNELS = {64: 0.2, 128: 0.25, 256: 0.3, 512: 0.2, 1024: 0.05}
 UNSEEN_CHANNELS = (96, 160, 336, 768)
+
+#: All of that in words.
+TELESCOPES = (
+    f"{CENTRES_MHZ[0] / 1e3:g}-{CENTRES_MHZ[1] / 1e3:g} GHz, "
+    f"band {100 * BANDWIDTHS[0]:g}-{100 * BANDWIDTHS[1]:g} %, "
+    f"{min(CHANNELS)}-{max(CHANNELS)} channels, "
+    f"{1e6 * SAMPLES_S[0]:.0f} us - {1e3 * SAMPLES_S[1]:g} ms, {min(NBITS)}-{max(NBITS)} bit"
+)
 
 #: Interference to train on, and to measure on.
 SEEN = Mixture(
@@ -68,8 +84,10 @@ UNSEEN = Mixture(
 NARROW = 0.2
 NARROW_SHARES = (0.12, 0.6)
 
-#: How often a recording stands for a simulated sky, where any is given.
+#: How often a recording stands for a simulated sky, where any is given; and the least samples
+#: for one, for few whole sweeps are in less.
 RECORDED = 0.3
+LEAST_RECORDED = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +108,11 @@ class Draw:
         Whether parts of the band are searched by themselves, too.
     recordings
         Filterbanks without pulses that some skies are made from, pulses being put in.
+
+    Raises
+    ------
+    SettingError
+        Where skies to measure on are to be made from recordings: others are trained on them.
     """
 
     seed: int
@@ -99,6 +122,16 @@ class Draw:
     unseen: bool = False
     parts: bool = False
     recordings: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.unseen and self.recordings:
+            cause = "skies to measure on cannot be made from what is trained on"
+            raise SettingError("recordings", cause, "leave out either these or `unseen`")
+
+    @property
+    def validates(self) -> bool:
+        """Whether it is not trained on."""
+        return self.number % VALIDATION == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +180,9 @@ def random_plan(rng: np.random.Generator, at: Draw) -> Plan:
         nchans=nchans,
         fch1_mhz=centre_mhz - foff_mhz * (nchans - 1) / 2,
         foff_mhz=foff_mhz,
-        tsamp_s=_between(rng, 4e-5, 2e-3),
+        tsamp_s=_between(rng, *SAMPLES_S),
         tstart_mjd=60000.0,
-        nbits=int(rng.choice([1, 2, 4, 8, 16, 32], p=[0.08, 0.17, 0.15, 0.4, 0.1, 0.1])),
+        nbits=int(rng.choice(list(NBITS), p=list(NBITS.values()))),
     )
     return _plan(header, rng, at)
 
@@ -172,7 +205,7 @@ def _centre_mhz(rng: np.random.Generator, unseen: bool) -> float:
     if unseen:
         return _between(rng, *UNSEEN_MHZ[int(rng.integers(len(UNSEEN_MHZ)))])
     while True:
-        centre_mhz = _between(rng, 300, 4000)
+        centre_mhz = _between(rng, *CENTRES_MHZ)
         if not any(low <= centre_mhz <= high for low, high in UNSEEN_MHZ):
             return centre_mhz
 
@@ -203,24 +236,27 @@ def training_sky(plan: Plan, rng: np.random.Generator, at: Draw) -> Sky:
 def _recorded(path: Path, at: Draw, rng: np.random.Generator) -> Drawn:
     """Put pulses into a stretch of a recording."""
     source = open_source([str(path)])
+    if not isinstance(source, FileSource):
+        raise InputError(path, "is not a recording", "give files of search-mode data")
     plan = _plan(source.header, rng, at)
-    room = max((source.nsamples or SKY_SAMPLES) - SKY_SAMPLES, 0)
-    start = int(rng.integers(room + 1))
-    pieces: list[NDArray[np.generic]] = []
-    for block in source.blocks():
-        first, last = max(start - block.start, 0), start + SKY_SAMPLES - block.start
-        pieces.append(block.spectra[first : max(last, 0)].copy())
-        if last <= len(block.spectra):
-            source.close()
-            break
-    if not sum(map(len, pieces)):
-        raise InputError(path, "holds no samples", "leave it out of the backgrounds")
-    spectra = np.concatenate(pieces)
+    source.only([_stretch(path, source.nsamples, at, rng)])
+    spectra = np.concatenate([block.spectra for block in source.blocks()])
     bursts = (_burst(plan, rng, slot) for slot in range(SKY_PULSES))
     pulses = tuple(
         pulse for burst in bursts for pulse in burst if reach(pulse, plan.header)[1] < len(spectra)
     )
     return Drawn(HybridSource(plan.header, spectra, pulses), plan, pulses)
+
+
+def _stretch(path: Path, nsamples: int, at: Draw, rng: np.random.Generator) -> tuple[int, int]:
+    """Draw first and last of so many samples: the end of a recording is not trained on."""
+    split = nsamples - nsamples // VALIDATION
+    first, last = (split, nsamples) if at.validates else (0, split)
+    if nsamples // VALIDATION < LEAST_RECORDED:
+        cause = f"holds {nsamples} samples; {VALIDATION * LEAST_RECORDED} are the least"
+        raise InputError(path, cause, "leave it out of the recordings, or give a longer one")
+    start = first + int(rng.integers(max(last - first - SKY_SAMPLES, 0) + 1))
+    return start, min(start + SKY_SAMPLES, last)
 
 
 def _swings(

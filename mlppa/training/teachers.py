@@ -13,9 +13,9 @@ import numpy as np
 
 from ..data import Float32Array
 from ..disk import write_whole
-from .card import code_version, save_model
+from .card import save_model
 from .examples import Examples
-from .fit import TEACHERS, fit, forget_training
+from .fit import TEACHERS, fit, forget_training, made_by
 from .judging import Judge, judge_of
 from .recipe import Recipe
 from .shards import Tell
@@ -54,12 +54,12 @@ def train_teachers(
     for seed in range(FIRST_SEED, FIRST_SEED + recipe.teachers):
         own = recipe.model_copy(update={"seed": seed, "teachers": 0})
         place = folder / TEACHERS / f"seed-{seed}"
-        made_by = {"recipe": own.model_dump(mode="json"), "code": code_version()}
-        told = json.dumps(made_by).encode()
+        source = made_by(own, supply)
+        told = json.dumps(source).encode()
         mark = place / MARK
         if not mark.exists() or mark.read_bytes() != told:
             fitted = fit(own, supply, checked, place, tell)
-            save_model(fitted.model, place, made_by)
+            save_model(fitted.model, place, source)
             forget_training(place)
             write_whole(mark, told)
         judges.append(judge_of(place))

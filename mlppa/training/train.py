@@ -12,17 +12,17 @@ import numpy as np
 from .. import __version__
 from ..classify.card import USUAL_THRESHOLD
 from ..config import SettingError
-from ..data import Float32Array
+from ..data import BoolArray, Float32Array
 from ..dedisperse import Kernel
 from .architecture import OF_LISTS
 from .card import code_version, prepare, save_model
-from .examples import LIVE_SNR, Examples, in_parts, join, random_examples
+from .examples import LIVE_SNR, Examples, in_parts, random_examples
 from .fit import Fitted, fit, forget_training, tensors
 from .judging import Judge, Judged, Judgements, brief, scores
 from .measures import threshold_for
 from .recipe import HELD_OUT, Recipe
 from .shards import Dataset, Tell, silent
-from .skies import SKY_PULSES, SKY_SAMPLES
+from .skies import SKY_PULSES, SKY_SAMPLES, TELESCOPES
 from .supply import from_disk, simulated
 from .teachers import common_opinion, train_teachers
 
@@ -87,17 +87,27 @@ def train(
     fitted = fit(recipe, supply, checked, out, tell, tensorboard=tensorboard, opinion=opinion)
     judge = as_judge(fitted.model)
     live = checked.take(checked.snrs >= LIVE_SNR)
-    threshold = threshold_for(judge(live), live.labels, FALSE_POSITIVE_RATE)
-    if live.labels.all():
-        log.warning("there are no others to set the threshold on: it is %g", USUAL_THRESHOLD)
-        threshold = USUAL_THRESHOLD
-    unseen = join(unseen_pieces(recipe, kernel, sets.unseen, tell))
-    said = Judged(out.name, threshold, judge(unseen))
-    metrics = brief(scores(Judgements(unseen.facts, unseen.snrs, (said,), unseen.tallies), said))
+    threshold = _threshold(judge(live), live.labels)
+    silent_yet = Judged(out.name, threshold, np.empty(0, np.float32), recipe.model_dump())
+    measured = unseen_pieces(recipe, kernel, sets.unseen, tell)
+    judgements = Judgements.by([silent_yet], [judge], measured)
+    metrics = brief(scores(judgements, judgements.models[0]))
     card = facts(recipe, fitted, (supply.count, len(checked.facts)), sets)
     save_model(fitted.model, out, card | {"threshold": threshold, "metrics": metrics})
     forget_training(out)
     log.info("model %s: %s", out.name, metrics)
+
+
+def _threshold(probabilities: Float32Array, labels: BoolArray) -> float:
+    """Give the probability from which a candidate is a pulse; see `FALSE_POSITIVE_RATE`."""
+    if labels.all():
+        log.warning("there are no others to set the threshold on: it is %g", USUAL_THRESHOLD)
+        return USUAL_THRESHOLD
+    threshold = threshold_for(probabilities, labels, FALSE_POSITIVE_RATE)
+    passing = float(np.mean(probabilities[~labels] >= threshold))
+    if passing > FALSE_POSITIVE_RATE:
+        log.warning("the network is certain of %.2g %% of the others: they pass", 100 * passing)
+    return threshold
 
 
 def _refuse_unlike(recipe: Recipe, dataset: Dataset) -> None:
@@ -169,13 +179,15 @@ def facts(recipe: Recipe, fitted: Fitted, counts: tuple[int, int], sets: Sets) -
     skies = sets.shown.facts["skies"] if sets.shown else recipe.skies
     measured = sets.unseen.facts if sets.unseen else None
     lists = recipe.architecture in OF_LISTS
+    sort = "simulated skies" + (", some of them of recordings," if recipe.recordings else "")
     return {
-        "summary": f"{recipe.architecture} network trained on {skies} simulated skies",
+        "summary": f"{recipe.architecture} network trained on {skies} {sort}".rstrip(","),
         "version": __version__,
         "license": "BSD-3-Clause",
         "recipe": recipe.model_dump(mode="json"),
         "training": {
-            "data": "simulated skies through the live path (mlppa.training.skies)",
+            "data": f"{sort} through the live path (mlppa.training.skies)",
+            "data_code": sets.shown.facts["code"] if sets.shown else code_version(),
             "skies": skies,
             "sky_samples": SKY_SAMPLES,
             "sky_bursts": SKY_PULSES,
@@ -187,6 +199,8 @@ def facts(recipe: Recipe, fitted: Fitted, counts: tuple[int, int], sets: Sets) -
                 "unseen": measured["draw"]["seed"] if measured else recipe.sky_seed + HELD_OUT,
             },
             "measured_skies": measured["skies"] if measured else recipe.held_out,
+            "measured_parts": measured["draw"]["parts"] if measured else recipe.parts,
+            "measured_code": measured["code"] if measured else code_version(),
             "temperature": round(fitted.calibration.temperature, 4),
             "offset": round(fitted.calibration.offset, 4),
             "code": code_version(),
@@ -201,5 +215,5 @@ def _geometry(recipe: Recipe) -> dict[str, Any]:
         "row": "a pixel of sweep, the highest DM last",
         "pulse_at": [recipe.res // 2, recipe.res // 2],
         "octave": "floor(log2(boxcar in samples)) - 1, at least 0",
-        "telescopes": "0.3-4 GHz, band 5-140 %, 64-1024 channels, 40 us - 2 ms, 1-32 bit",
+        "telescopes": TELESCOPES,
     }
