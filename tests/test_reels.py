@@ -5,10 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mlppa.clean import TILE, Room
+from mlppa.clean import Room
 from mlppa.clean.reels import Reel
+from mlppa.rows import CACHE_LINE
 
-NSAMPLES = 2 * TILE
+NSAMPLES = 2 * CACHE_LINE
 
 #: Where gulps begin: most follow each other.
 STARTS = st.lists(st.integers(0, 9), min_size=1, max_size=30).map(

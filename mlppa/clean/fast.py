@@ -2,7 +2,7 @@
 
 Everything runs over the spectra as they lie in memory, channels innermost, eight or
 four spectra at a time, in 32-bit floats: the compiler makes vector code of it. Each
-pass reads the gulp once, and rows are written a cache line at a time.
+pass reads the gulp once, and rows are written a few cache lines at a time.
 The constants of `plain` are compiled in: numba's cache does not see them change.
 """
 
@@ -84,7 +84,7 @@ def quantise(
 ) -> None:
     """Quantise and transpose; see `plain.quantise`."""
     model = np.stack([mean, response * scale, scale])
-    _quantise(spectra, slow, model, rows.view(np.uint32))
+    _quantise(spectra, slow, model, rows.view(np.uint64))
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
@@ -148,18 +148,37 @@ def _band_sums(
     band: Float32Array,
     bins: Float32Array,
 ) -> None:
+    """Take four spectra at a time: what is known of the channels is read once for them."""
     mean, inverse = model[0], model[1]
-    zero, huge = np.float32(0), np.float32(HUGE)
     near, far = np.float32(BAND_CLIP_SIGMA), np.float32(CLIP_SIGMA)
-    for t in range(spectra.shape[0]):
-        row, inside = spectra[t], bins[t // BIN]
-        total = zero
+    for t in range(0, spectra.shape[0], 4):
+        group, level, inside = spectra[t : t + 4], slow[t : t + 4], bins[t // BIN]
+        total0 = total1 = total2 = total3 = np.float32(0)
         for c in range(spectra.shape[1]):
-            z = (np.float32(row[c]) - mean[c]) * inverse[c] + slow[t]
-            z = z if np.abs(z) <= huge else zero
-            total += min(max(z, -near), near)
-            inside[c] += min(max(z, -far), far)
-        band[t] = total
+            z0 = _deviation(group[0, c], mean[c], inverse[c], level[0])
+            z1 = _deviation(group[1, c], mean[c], inverse[c], level[1])
+            z2 = _deviation(group[2, c], mean[c], inverse[c], level[2])
+            z3 = _deviation(group[3, c], mean[c], inverse[c], level[3])
+            total0 += _clipped(z0, near)
+            total1 += _clipped(z1, near)
+            total2 += _clipped(z2, near)
+            total3 += _clipped(z3, near)
+            inside[c] += _clipped(z0, far) + _clipped(z1, far)
+            inside[c] += _clipped(z2, far) + _clipped(z3, far)
+        band[t], band[t + 1], band[t + 2], band[t + 3] = total0, total1, total2, total3
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def _deviation(
+    value: np.generic, mean: np.float32, inverse: np.float32, level: np.float32
+) -> np.float32:
+    z = (np.float32(value) - mean) * inverse + level
+    return z if np.abs(z) <= np.float32(HUGE) else np.float32(0)
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def _clipped(z: np.float32, most: np.float32) -> np.float32:
+    return min(max(z, -most), most)
 
 
 @njit(nogil=True, cache=True, boundscheck=False)
@@ -190,32 +209,43 @@ def _quantise(
     spectra: NDArray[np.generic],
     slow: Float32Array,
     model: Float32Array,
-    words: NDArray[np.uint32],
+    words: NDArray[np.uint64],
 ) -> None:
-    """Write four samples at a time, as one word (the first one lowest) of each channel's row."""
+    """Write eight samples at a time, as one word (the first one lowest) of each channel's row."""
     nsamples, nchans = spectra.shape
     mean, response, scale = model[0], model[1], model[2]
-    most, huge, zero = np.float32(MOST_COUNTS), np.float32(HUGE), np.float32(0)
-    golden, unit = np.uint32(GOLDEN), np.float32(2.0**-32)
+    golden = np.uint32(GOLDEN)
     phase = np.empty(nchans, np.uint32)
     for c in range(nchans):
         phase[c] = np.uint32(c * c) * golden
-    tile = np.empty((TILE // 4, nchans), np.uint32)
+    # a cache line more: rows of a power of two would all fall into the same sets of the cache
+    halves = np.empty((TILE // 8, nchans + 8, 2), np.uint32)
+    tile = halves.view(np.uint64)
     for start in range(0, nsamples, TILE):
-        for i in range(TILE // 4):
-            t = start + 4 * i
-            group, level = spectra[t : t + 4], slow[t : t + 4]
+        for i in range(TILE // 8):
+            t = start + 8 * i
+            group, level, out = spectra[t : t + 8], slow[t : t + 8], halves[i]
             for c in range(nchans):
-                word = np.uint32(0)
+                low = high = np.uint32(0)
                 for k in range(4):
                     z = (np.float32(group[k, c]) - mean[c]) * scale[c] - response[c] * level[k]
-                    x = np.uint32(phase[c] + np.uint32(t + k) * golden)
-                    dither = np.float32(np.int32(np.uint32(x * x))) * unit
-                    z = (z if np.abs(z) <= huge else zero) + dither
-                    count = np.int32(np.rint(min(max(z, -most), most))) & np.int32(255)
-                    word |= np.uint32(count) << np.uint32(8 * k)
-                tile[i, c] = word
+                    counts = _counts(z, np.uint32(phase[c] + np.uint32(t + k) * golden))
+                    low |= counts << np.uint32(8 * k)
+                for k in range(4, 8):
+                    z = (np.float32(group[k, c]) - mean[c]) * scale[c] - response[c] * level[k]
+                    counts = _counts(z, np.uint32(phase[c] + np.uint32(t + k) * golden))
+                    high |= counts << np.uint32(8 * (k - 4))
+                out[c, 0], out[c, 1] = low, high
         for c in range(nchans):
-            line = words[c, start // 4 : start // 4 + TILE // 4]
-            for i in range(TILE // 4):
-                line[i] = tile[i, c]
+            line = words[c, start // 8 : start // 8 + TILE // 8]
+            for i in range(TILE // 8):
+                line[i] = tile[i, c, 0]
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def _counts(z: np.float32, phase: np.uint32) -> np.uint32:
+    """Round what is a number, dithered: the lowest byte is a sample."""
+    most = np.float32(MOST_COUNTS)
+    dither = np.float32(np.int32(np.uint32(phase * phase))) * np.float32(2.0**-32)
+    z = (z if np.abs(z) <= np.float32(HUGE) else np.float32(0)) + dither
+    return np.uint32(np.int32(np.rint(min(max(z, -most), most))) & np.int32(255))

@@ -37,8 +37,8 @@ GROUP = 8
 #: ... and the response to the baseline is measured on the sums of this many.
 BIN = 32
 
-#: ... and the length of a gulp is a multiple of this: a cache line of int8.
-TILE = 64
+#: ... and the length of a gulp is a multiple of this: some cache lines of int8.
+TILE = 256
 
 #: Below this many channels an all-equal spectrum happens by chance in 1-bit data.
 FEWEST_CHANNELS_FOR_DROPS = 24

@@ -120,7 +120,9 @@ class Reel:
         self._number = 0
         new = self._window(self._rows)
         kept = min(max(self._past + self._nsamples - passed, 0), self._past)
-        new[:, :kept] = before[:, passed : passed + kept]
+        # row by row: of both as a whole numpy cannot tell that they lie apart, and copies twice
+        for old, row in zip(before, new, strict=True):
+            row[:kept] = old[passed : passed + kept]
         new[:, kept : self._past] = 0
 
     def _is_free(self, first: int, last: int) -> bool:
