@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mlppa.data import Candidate, Listed, Panels
+from mlppa.dispersion import delay_s
 from mlppa.errors import FormatError, InputError
 from mlppa.formats.panels import fetch_facts, read_fetch, read_px, write_fetch
 from mlppa.images import FEATURES, PARTS, STEPS, cut_images, cut_panels
@@ -71,6 +72,22 @@ def test_a_file_of_fetch_is_what_its_readers_expect(
     np.testing.assert_allclose(again.dms, panels.dms)
     assert (listed.dm, listed.snr, listed.width_samples) == (one.dm, one.snr, one.width_samples)
     assert header == replace(HEADER, nbits=32)
+
+
+@pytest.mark.parametrize("foff_mhz", [HEADER.foff_mhz, -HEADER.foff_mhz])
+def test_a_file_of_fetch_tells_the_part_of_the_band_that_it_shows(
+    cut: list[tuple[Candidate, Panels, np.ndarray, np.ndarray]], tmp_path: Path, foff_mhz: float
+) -> None:
+    one, panels, *_ = cut[2]
+    header = replace(HEADER, foff_mhz=foff_mhz)
+    write_fetch(tmp_path / "one.h5", panels, fetch_facts(replace(one, channels=(16, 48)), header))
+    _, listed, told = read_fetch(tmp_path / "one.h5")
+    assert told is not None
+    np.testing.assert_allclose(told.freqs_mhz, header.freqs_mhz[16:48])
+    # it arrives there later than at the top of all of the band
+    later_s = float(delay_s(one.dm, told.f_hi_mhz, header.f_hi_mhz))
+    assert listed.time_s == pytest.approx(one.sample * HEADER.tsamp_s + later_s)
+    assert later_s > 1e-3
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n\x1a\n" + bytes(100), b"text"])

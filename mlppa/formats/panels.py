@@ -22,6 +22,7 @@ from ..data import (
     Panels,
 )
 from ..disk import whole_file
+from ..dispersion import delay_s
 from ..errors import FormatError, InputError
 from .fits import Table, read_table
 from .lists import MOST_DM, MOST_SNR, MOST_TIME_S, MOST_WIDTH_MS
@@ -225,8 +226,15 @@ def write_fetch(path: Path, panels: Panels, facts: Mapping[str, Any]) -> None:
 
 
 def fetch_facts(candidate: Candidate, header: FilterbankHeader) -> dict[str, Any]:
-    """Give the attributes of a candidate, as FETCH and your call them."""
-    tcand = candidate.sample * header.tsamp_s
+    """Give the attributes of a candidate, as FETCH and your call them.
+
+    The band, and the arrival at its top, are of what the panels show: of a candidate in a part of
+    the band, that part.
+    """
+    low, high = candidate.channels or (0, header.nchans)
+    top_mhz = float(header.freqs_mhz[low:high].max())
+    later_s = float(delay_s(candidate.dm, top_mhz, header.f_hi_mhz))
+    tcand = candidate.sample * header.tsamp_s + later_s
     return {
         "cand_id": f"cand_tstart_{header.tstart_mjd:.12f}_tcand_{tcand:.7f}"
         f"_dm_{candidate.dm:.5f}_snr_{candidate.snr:.5f}",
@@ -239,8 +247,8 @@ def fetch_facts(candidate: Candidate, header: FilterbankHeader) -> dict[str, Any
         "label": -1,
         "tsamp": header.tsamp_s,
         "native_tsamp": header.tsamp_s,
-        "nchans": header.nchans,
-        "fch1": header.fch1_mhz,
+        "nchans": high - low,
+        "fch1": header.fch1_mhz + low * header.foff_mhz,
         "foff": header.foff_mhz,
         "channel_bandwidth": header.foff_mhz,
         "tstart": header.tstart_mjd,
