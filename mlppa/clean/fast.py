@@ -226,6 +226,7 @@ def _quantise(
             t = start + 8 * i
             group, level, out = spectra[t : t + 8], slow[t : t + 8], halves[i]
             for c in range(nchans):
+                # in halves: vectors hold twice as many lanes of 32 bit
                 low = high = np.uint32(0)
                 for k in range(4):
                     z = (np.float32(group[k, c]) - mean[c]) * scale[c] - response[c] * level[k]
